@@ -1,0 +1,121 @@
+-- Ids are UUIDv7; times are microseconds since the Unix epoch; a hash is SHA-256.
+-- The same tables, column for column, are in ../sqlite; a test compares the two.
+
+CREATE TABLE organizations (
+    id         UUID    NOT NULL PRIMARY KEY,
+    slug       TEXT    NOT NULL UNIQUE,
+    name       TEXT    NOT NULL,
+    created_at BIGINT  NOT NULL
+);
+
+CREATE TABLE workspaces (
+    id                     UUID    NOT NULL PRIMARY KEY,
+    organization_id        UUID    NOT NULL REFERENCES organizations (id),
+    slug                   TEXT    NOT NULL,
+    name                   TEXT    NOT NULL,
+    url                    TEXT,
+    audience               TEXT    NOT NULL UNIQUE,
+    token_lifetime_seconds BIGINT  NOT NULL CHECK (token_lifetime_seconds BETWEEN 60 AND 3600),
+    signing_algorithm      TEXT    NOT NULL,
+    created_at             BIGINT  NOT NULL,
+    UNIQUE (organization_id, slug),
+    UNIQUE (organization_id, url)
+);
+
+CREATE TABLE service_accounts (
+    id              UUID    NOT NULL PRIMARY KEY,
+    organization_id UUID    NOT NULL REFERENCES organizations (id),
+    name            TEXT    NOT NULL,
+    description     TEXT    NOT NULL,
+    active          BOOLEAN NOT NULL,
+    created_at      BIGINT  NOT NULL,
+    UNIQUE (organization_id, name)
+);
+
+-- Lists are read in the order of ids, which is the order of creation.
+CREATE UNIQUE INDEX service_accounts_by_organization ON service_accounts (organization_id, id);
+
+CREATE TABLE api_keys (
+    id                 UUID    NOT NULL PRIMARY KEY,
+    service_account_id UUID    NOT NULL REFERENCES service_accounts (id),
+    name               TEXT    NOT NULL,
+    hash               BYTEA   NOT NULL UNIQUE,
+    hint               TEXT    NOT NULL,
+    active             BOOLEAN NOT NULL,
+    expires_at         BIGINT,
+    created_at         BIGINT  NOT NULL,
+    UNIQUE (service_account_id, name)
+);
+
+CREATE UNIQUE INDEX api_keys_by_service_account ON api_keys (service_account_id, id);
+
+CREATE TABLE users (
+    id              UUID    NOT NULL PRIMARY KEY,
+    organization_id UUID    NOT NULL REFERENCES organizations (id),
+    email           TEXT    NOT NULL UNIQUE,
+    password_hash   TEXT    NOT NULL,
+    active          BOOLEAN NOT NULL,
+    created_at      BIGINT  NOT NULL
+);
+
+CREATE TABLE sessions (
+    id         UUID    NOT NULL PRIMARY KEY,
+    user_id    UUID    NOT NULL REFERENCES users (id),
+    created_at BIGINT  NOT NULL,
+    expires_at BIGINT  NOT NULL
+);
+
+CREATE INDEX sessions_by_user ON sessions (user_id);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+-- Exactly one of service_account_id and user_id is set. No workspace_id: in the whole organization.
+CREATE TABLE role_assignments (
+    id                 UUID    NOT NULL PRIMARY KEY,
+    organization_id    UUID    NOT NULL REFERENCES organizations (id),
+    service_account_id UUID             REFERENCES service_accounts (id),
+    user_id            UUID             REFERENCES users (id),
+    role               TEXT    NOT NULL,
+    workspace_id       UUID             REFERENCES workspaces (id),
+    created_at         BIGINT  NOT NULL,
+    CHECK ((service_account_id IS NULL) <> (user_id IS NULL))
+);
+
+CREATE INDEX role_assignments_by_service_account ON role_assignments (service_account_id);
+CREATE INDEX role_assignments_by_user ON role_assignments (user_id);
+
+-- private_key is sealed with the master key.
+CREATE TABLE signing_keys (
+    kid         TEXT    NOT NULL PRIMARY KEY,
+    algorithm   TEXT    NOT NULL,
+    public_jwk  TEXT    NOT NULL,
+    private_key BYTEA   NOT NULL,
+    created_at  BIGINT  NOT NULL,
+    retired_at  BIGINT
+);
+
+-- However many nodes start at once, they agree on one current key for each algorithm.
+CREATE UNIQUE INDEX signing_keys_current ON signing_keys (algorithm) WHERE retired_at IS NULL;
+
+-- Without foreign keys: an event outlives what it speaks of.
+CREATE TABLE audit_events (
+    id              UUID    NOT NULL PRIMARY KEY,
+    organization_id UUID,
+    occurred_at     BIGINT  NOT NULL,
+    actor_kind      TEXT    NOT NULL,
+    actor_id        UUID,
+    actor_name      TEXT    NOT NULL,
+    api_key_id      UUID,
+    session_id      UUID,
+    action          TEXT    NOT NULL,
+    target_kind     TEXT    NOT NULL,
+    target_id       UUID,
+    target_name     TEXT    NOT NULL,
+    outcome         TEXT    NOT NULL,
+    reason          TEXT,
+    address         TEXT,
+    user_agent      TEXT,
+    request_id      UUID,
+    details         TEXT
+);
+
+CREATE INDEX audit_events_by_organization ON audit_events (organization_id, id);

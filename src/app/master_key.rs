@@ -1,0 +1,69 @@
+//! Where the master key comes from: the settings, a file that they name, or a file of our own beside the database.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::StartError;
+use crate::config::{Database, Signing};
+use crate::domain::random::Random;
+use crate::keys::MasterKey;
+use crate::store;
+
+/// Finds the master key; makes one where none is given and nothing is sealed yet (`sealed` is false).
+pub(super) fn find(signing: &Signing, database: &Database, sealed: bool, random: &dyn Random) -> Result<MasterKey, StartError> {
+    if let Some(key) = &signing.master_key {
+        return MasterKey::parse(key).map_err(|why| StartError::MasterKey(format!("signing.master_key {why}; {HOW}")));
+    }
+    if let Some(path) = &signing.master_key_file {
+        return read(path);
+    }
+    let path = own_file(database);
+    if !path.exists() {
+        if sealed {
+            let path = path.display();
+            return Err(StartError::MasterKey(format!(
+                "the master key file {path} is missing, and the database holds signing keys that only it opens; put it back, or set signing.master_key"
+            )));
+        }
+        make(&path, random)?;
+        tracing::warn!(file = %path.display(), "made a master key; keep a copy of this file apart from the database's, and give every node the same");
+    }
+    read(&path)
+}
+
+const HOW: &str = "it must be 32 bytes in base64, as `openssl rand -base64 32` makes them";
+
+fn own_file(database: &Database) -> PathBuf {
+    let directory = store::sqlite_directory(database.url.expose_secret());
+    directory.unwrap_or_else(|| PathBuf::from("data")).join("master.key")
+}
+
+fn read(path: &Path) -> Result<MasterKey, StartError> {
+    let file = path.display();
+    let text = fs::read_to_string(path).map_err(|error| StartError::MasterKey(format!("the master key file {file} cannot be read: {error}")))?;
+    if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0) {
+        tracing::warn!(%file, "others may read the master key file; chmod 600 it");
+    }
+    MasterKey::parse(&SecretString::from(text)).map_err(|why| StartError::MasterKey(format!("the master key file {file} {why}; {HOW}")))
+}
+
+/// Makes the file whole or not at all: another process may be doing the same.
+fn make(path: &Path, random: &dyn Random) -> Result<(), StartError> {
+    let failed = |error: std::io::Error| StartError::MasterKey(format!("the master key file {} cannot be made: {error}", path.display()));
+    let directory = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).map_err(failed)?;
+    let temporary = directory.join(format!("master.key.{}", std::process::id()));
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
+    let written = writeln!(file, "{}", MasterKey::generate(random).expose_secret()).and_then(|()| file.sync_all());
+    // Unlike a rename, a link never takes the place of what another process made first.
+    let linked = written.and_then(|()| match fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    });
+    fs::remove_file(&temporary).map_err(failed)?;
+    linked.and_then(|()| fs::File::open(directory)?.sync_all()).map_err(failed)
+}

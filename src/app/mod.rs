@@ -1,0 +1,189 @@
+//! Puts the parts together: the server for `hourpass serve` and for tests alike, and the administration of a database.
+
+mod master_key;
+mod system;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use secrecy::ExposeSecret;
+use tokio::net::TcpSocket;
+
+use crate::config::{Config, Database, Passwords as PasswordSettings};
+use crate::domain::api_key::KeyPrefix;
+use crate::http::{self, Limits, State};
+use crate::service::{Administration, AdministrationError, Authenticator, FirstStart, Lifecycle, Login, Passwords, Signing, SigningError, Sources};
+use crate::store::{Store, StoreError};
+
+pub use system::system_sources;
+
+/// Connections that may wait to be taken.
+const BACKLOG: u32 = 1_024;
+
+/// Why the server did not start: a line for the person who starts it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nothing can listen there.
+    #[error("cannot listen on {0}: {1}; if another program listens there, stop it or set server.port")]
+    Listen(SocketAddr, std::io::Error),
+    /// The threads cannot be started.
+    #[error("the server cannot be started: {0}")]
+    Server(std::io::Error),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The master key cannot be had.
+    #[error("{0}")]
+    MasterKey(String),
+    /// The signing keys cannot be read or made.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The first start did not come to its end.
+    #[error(transparent)]
+    Bootstrap(#[from] AdministrationError),
+}
+
+/// A server that listens and is ready to run.
+pub struct Application {
+    server: Server,
+    handle: ServerHandle,
+    store: Store,
+    url: String,
+    issuer: String,
+    first_start: Option<FirstStart>,
+    shutdown_grace: Duration,
+}
+
+impl Application {
+    /// Listens, opens the database, sets it up where it is empty, and reads or makes the signing keys.
+    ///
+    /// # Errors
+    /// Where any of that cannot be done.
+    pub async fn build(config: Config, sources: Sources) -> Result<Self, StartError> {
+        // First, so that a second server on the same port does nothing to the database.
+        let listener = listen(SocketAddr::new(config.server.host, config.server.port))?;
+        let address = listener.local_addr().map_err(StartError::Server)?;
+        let url = format!("http://{address}");
+        let issuer = config.server.public_url.unwrap_or_else(|| url.clone());
+
+        let store = open(&config.database).await?;
+        let master = master_key::find(&config.signing, &config.database, store.count_signing_keys().await? > 0, &*sources.random)?;
+        let signing = Arc::new(Signing::open(store.clone(), master, sources.clone()).await?);
+        let passwords = passwords(&config.passwords, &sources);
+        let first_start = administration(&store, &sources, passwords.clone(), &config.api_keys.prefix)
+            .bootstrap(&config.bootstrap.admin_email, config.bootstrap.admin_password.as_ref())
+            .await?;
+
+        let state = web::Data::new(State {
+            login: Login::new(store.clone(), Arc::clone(&signing), passwords, sources.clone(), issuer.clone()),
+            authenticator: Authenticator::new(store.clone(), Arc::clone(&signing), sources.clone(), issuer.clone(), config.api_keys.direct_use),
+            lifecycle: Lifecycle::new(store.clone(), sources.clone(), config.api_keys.prefix),
+            signing,
+            store: store.clone(),
+            sources,
+            issuer: issuer.clone(),
+            limits: Limits {
+                body_limit: config.server.body_limit,
+                body_timeout: config.server.body_timeout,
+                request_timeout: config.server.request_timeout,
+            },
+        });
+        let shutdown_grace = config.server.shutdown_grace;
+        let server = HttpServer::new(move || App::new().app_data(state.clone()).wrap(from_fn(http::every_request)).configure(http::routes))
+            .workers(config.server.workers)
+            .disable_signals()
+            // In whole seconds; `run_until` keeps the exact bound.
+            .shutdown_timeout(shutdown_grace.as_secs() + 1)
+            .listen(listener)
+            .map_err(StartError::Server)?
+            .run();
+        let handle = server.handle();
+        Ok(Self { server, handle, store, url, issuer, first_start, shutdown_grace })
+    }
+
+    /// The address listened on, as a URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The public URL.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// The database: for tests that look at the tables themselves.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What the first start made, once.
+    pub fn take_first_start(&mut self) -> Option<FirstStart> {
+        self.first_start.take()
+    }
+
+    /// Answers requests until `stop` comes to its end; then takes no more, and gives those in progress `server.shutdown_grace`.
+    ///
+    /// # Errors
+    /// Where the server fails by itself.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let mut server = std::pin::pin!(self.server);
+        let mut failed = None;
+        tokio::select! {
+            ended = &mut server => failed = ended.err(),
+            () = stop => {
+                tracing::info!("stopping");
+                let graceful = tokio::time::timeout(self.shutdown_grace, async { tokio::join!(self.handle.stop(true), &mut server) }).await;
+                if graceful.is_err() {
+                    tracing::warn!("requests were still in progress at the end of server.shutdown_grace, and are given up");
+                    let _ended = tokio::join!(self.handle.stop(false), &mut server);
+                }
+            }
+        }
+        // A connection that hangs in a broken network is not waited for.
+        if tokio::time::timeout(Duration::from_secs(2), self.store.close()).await.is_err() {
+            tracing::warn!("the database did not close in time");
+        }
+        tracing::info!("stopped");
+        failed.map_or(Ok(()), |error| Err(StartError::Server(error)))
+    }
+}
+
+/// Opens the database for `hourpass admin`.
+///
+/// # Errors
+/// Where it cannot be opened.
+pub async fn open_administration(config: &Config, sources: &Sources) -> Result<Administration, StartError> {
+    let store = open(&config.database).await?;
+    Ok(administration(&store, sources, passwords(&config.passwords, sources), &config.api_keys.prefix))
+}
+
+fn administration(store: &Store, sources: &Sources, passwords: Passwords, prefix: &KeyPrefix) -> Administration {
+    let lifecycle = Lifecycle::new(store.clone(), sources.clone(), prefix.clone());
+    Administration::new(store.clone(), sources.clone(), passwords, lifecycle)
+}
+
+fn passwords(settings: &PasswordSettings, sources: &Sources) -> Passwords {
+    Passwords::new(sources.clone(), settings.concurrency, settings.queue_timeout)
+}
+
+async fn open(database: &Database) -> Result<Store, StoreError> {
+    Store::open(database.url.expose_secret(), database.max_connections, database.timeout).await
+}
+
+fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
+    let listen = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // So that a restart need not wait for the old connections to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    listen().map_err(|error| StartError::Listen(address, error))
+}

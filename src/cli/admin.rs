@@ -1,0 +1,185 @@
+//! `hourpass admin …`: works on the database directly.
+
+use std::io::{BufRead, Read};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use super::Outcome;
+use crate::app::{open_administration, system_sources};
+use crate::config::Config;
+use crate::domain::id::Reference;
+use crate::domain::name::{Audience, Email, Invalid, Name, Slug, WorkspaceUrl, check_password};
+use crate::domain::role::Role;
+use crate::domain::signing::SigningAlgorithm;
+use crate::service::{IssueKey, NewWorkspace, generate_password};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Admin {
+    /// Make an API key and print it, and nothing else, on standard output. Makes the service account where it is missing.
+    IssueKey(IssueKeyArguments),
+    /// Make an organization, with nothing in it yet.
+    CreateOrganization(CreateOrganizationArguments),
+    /// Make a workspace: something that tokens are for.
+    CreateWorkspace(CreateWorkspaceArguments),
+    /// Make a person known, who signs in with email and password.
+    CreateUser(CreateUserArguments),
+    /// Replace a person's password, and end all their sign-ins.
+    ResetPassword(ResetPasswordArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IssueKeyArguments {
+    /// Slug of the organization.
+    #[arg(long, value_name = "SLUG")]
+    organization: String,
+    /// Name of the service account.
+    #[arg(long, value_name = "NAME", value_parser = Name::parse)]
+    service_account: Name,
+    /// A role for the account, such as "Organization Admin" or workspace-viewer; may be given several times.
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<Role>,
+    /// Slug or id of the workspace in which workspace roles are given.
+    #[arg(long, value_name = "SLUG", value_parser = reference)]
+    workspace: Option<Reference>,
+    /// Name of the key; without it, the key is named after the time.
+    #[arg(long, value_name = "NAME", value_parser = Name::parse)]
+    key_name: Option<Name>,
+    /// Days until the key expires; without it, never.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3_650))]
+    expires_in_days: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateOrganizationArguments {
+    /// Short name, unique.
+    #[arg(long, value_parser = Slug::parse)]
+    slug: Slug,
+    /// Name for people; without it, the slug.
+    #[arg(long, value_parser = Name::parse)]
+    name: Option<Name>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateWorkspaceArguments {
+    /// Slug of the organization.
+    #[arg(long, value_name = "SLUG")]
+    organization: String,
+    /// Short name, unique in the organization.
+    #[arg(long, value_parser = Slug::parse)]
+    slug: Slug,
+    /// Name for people; without it, the slug.
+    #[arg(long, value_parser = Name::parse)]
+    name: Option<Name>,
+    /// Where it is reached, such as <https://workspace.example.com>; a login that asks this host is for this workspace.
+    #[arg(long, value_parser = WorkspaceUrl::parse)]
+    url: Option<WorkspaceUrl>,
+    /// The "aud" of its tokens; without it, the URL, and without that urn:hourpass:ORGANIZATION:SLUG.
+    #[arg(long, value_name = "URI", value_parser = Audience::parse)]
+    audience: Option<Audience>,
+    /// What its tokens are signed with: ES256, `EdDSA` or RS256.
+    #[arg(long, default_value = "ES256")]
+    signing_algorithm: SigningAlgorithm,
+    /// How long its tokens live: 1m to 1h.
+    #[arg(long, default_value = "1h", value_parser = token_lifetime)]
+    token_lifetime: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CreateUserArguments {
+    /// Slug of the organization.
+    #[arg(long, value_name = "SLUG")]
+    organization: String,
+    /// How they sign in.
+    #[arg(long, value_parser = Email::parse)]
+    email: Email,
+    /// A role in the organization, such as "Organization Admin"; may be given several times.
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Vec<Role>,
+    #[command(flatten)]
+    password: PasswordArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResetPasswordArguments {
+    /// How they sign in.
+    #[arg(long, value_parser = Email::parse)]
+    email: Email,
+    #[command(flatten)]
+    password: PasswordArguments,
+}
+
+#[derive(Debug, Args)]
+struct PasswordArguments {
+    /// Read the password from standard input (its first line). Without this, one is generated and printed.
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+impl PasswordArguments {
+    /// The password, and whether it is to be printed.
+    fn get(&self) -> Result<(SecretString, bool), Box<dyn std::error::Error>> {
+        if !self.password_stdin {
+            return Ok((generate_password(system_sources().random()), true));
+        }
+        let mut line = Zeroizing::new(String::new());
+        std::io::stdin().lock().take(10_000).read_line(&mut line)?;
+        let password = SecretString::from(line.trim_end_matches(['\r', '\n']));
+        check_password(&password).map_err(|why| format!("the password {why}"))?;
+        Ok((password, false))
+    }
+}
+
+impl Admin {
+    pub(super) async fn run(self, config: Config) -> Outcome {
+        let administration = open_administration(&config, &system_sources()).await?;
+        match self {
+            Self::IssueKey(arguments) => {
+                let IssueKeyArguments { organization, service_account, roles, workspace, key_name, expires_in_days } = arguments;
+                let key = administration.issue_key(IssueKey { organization, service_account, key_name, roles, workspace, expires_in_days }).await?;
+                println!("{}", key.expose());
+            }
+            Self::CreateOrganization(arguments) => {
+                let organization = administration.create_organization(arguments.slug, arguments.name).await?;
+                println!("{}", organization.id);
+                eprintln!("made organization {}", organization.slug);
+            }
+            Self::CreateWorkspace(arguments) => {
+                let CreateWorkspaceArguments { organization, slug, name, url, audience, signing_algorithm, token_lifetime } = arguments;
+                let wanted = NewWorkspace { organization, slug, name, url, audience, signing_algorithm, token_lifetime };
+                let workspace = administration.create_workspace(wanted).await?;
+                println!("{}", workspace.id);
+                eprintln!("made workspace {}; its tokens have the audience {}", workspace.slug, workspace.audience);
+            }
+            Self::CreateUser(arguments) => {
+                let (password, generated) = arguments.password.get()?;
+                let user = administration.create_user(&arguments.organization, arguments.email, &arguments.roles, &password).await?;
+                if generated {
+                    println!("{}", password.expose_secret());
+                }
+                eprintln!("made user {}", user.email);
+            }
+            Self::ResetPassword(arguments) => {
+                let (password, generated) = arguments.password.get()?;
+                administration.reset_password(&arguments.email, &password).await?;
+                if generated {
+                    println!("{}", password.expose_secret());
+                }
+                eprintln!("replaced the password of {} and ended their sign-ins", arguments.email);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the form that clap asks for")]
+fn reference(text: &str) -> Result<Reference, Invalid> {
+    Ok(Reference::from(text))
+}
+
+fn token_lifetime(text: &str) -> Result<Duration, String> {
+    let bounds = Duration::from_mins(1)..=Duration::from_hours(1);
+    humantime::parse_duration(text).ok().filter(|duration| bounds.contains(duration)).ok_or_else(|| "must be a duration from 1m to 1h".to_owned())
+}

@@ -1,0 +1,82 @@
+//! Arguments and commands. Standard output holds results; standard error holds messages and logs.
+
+mod admin;
+mod healthcheck;
+mod serve;
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, Log, LogFormat};
+
+/// Identity service for machines: exchanges a service account's API key for a one-hour signed token.
+#[derive(Debug, Parser)]
+#[command(name = "hourpass", version, about)]
+struct Arguments {
+    /// A TOML file with settings; config/default.toml in the source lists them all. Variables `HOURPASS_SECTION__KEY` win over it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server. This is also what hourpass does without a command.
+    Serve,
+    /// Work on the database directly: for scripts, and when nobody can sign in. It may run beside a server.
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    /// Ask a running server whether it is well; exit with 0 if it is.
+    Healthcheck(healthcheck::Healthcheck),
+}
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Reads the arguments and runs the command.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    match execute(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hourpass: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> Outcome {
+    // Taken here and handed on, so that a test can set what it likes without touching its own process.
+    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = Config::load(arguments.config.as_deref(), environment)?;
+    start_logging(&config.log)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match arguments.command.unwrap_or(Command::Serve) {
+            Command::Serve => serve::run(config).await,
+            Command::Admin(command) => command.run(config).await,
+            Command::Healthcheck(command) => command.run(&config).await,
+        }
+    })
+}
+
+fn start_logging(log: &Log) -> Outcome {
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&log.filter)?)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match log.format {
+        LogFormat::Pretty => logs.with_target(false).init(),
+        LogFormat::Json => logs.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Settings: read from the embedded defaults, a file and the environment, and checked before anything starts.
+
+mod layers;
+mod sections;
+
+use std::path::Path;
+
+pub use layers::{ConfigError, Layers};
+pub use sections::{ApiKeys, Bootstrap, Database, Log, LogFormat, Passwords, Server, Signing};
+
+/// Every setting.
+#[derive(Debug)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[database]`
+    pub database: Database,
+    /// `[signing]`
+    pub signing: Signing,
+    /// `[api_keys]`
+    pub api_keys: ApiKeys,
+    /// `[passwords]`
+    pub passwords: Passwords,
+    /// `[bootstrap]`
+    pub bootstrap: Bootstrap,
+    /// `[log]`
+    pub log: Log,
+    /// What looks like a mistake but need not be one: to be logged.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Reads the defaults, `file` and then `environment` (names and values).
+    ///
+    /// # Errors
+    /// One line that names the setting, where it stands, and what it should be.
+    pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut layers = Layers::defaults()?;
+        if let Some(path) = file {
+            layers.add_file(path)?;
+        }
+        let warnings = layers.add_environment(environment)?;
+        Ok(Self {
+            server: Server::read(&layers)?,
+            database: Database::read(&layers)?,
+            signing: Signing::read(&layers)?,
+            api_keys: ApiKeys::read(&layers)?,
+            passwords: Passwords::read(&layers)?,
+            bootstrap: Bootstrap::read(&layers)?,
+            log: Log::read(&layers)?,
+            warnings,
+        })
+    }
+}

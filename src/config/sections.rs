@@ -1,0 +1,193 @@
+//! The sections of the settings. What each means, and its default, stands in `config/default.toml`.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tracing_subscriber::EnvFilter;
+
+use super::{ConfigError, Layers};
+use crate::domain::api_key::KeyPrefix;
+use crate::domain::name::{Email, parse_origin};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// How requests are taken.
+#[derive(Debug)]
+pub struct Server {
+    /// The address listened on.
+    pub host: IpAddr,
+    /// The port listened on; 0 for any.
+    pub port: u16,
+    /// The issuer, where it is not the address listened on.
+    pub public_url: Option<String>,
+    /// Threads; never 0.
+    pub workers: usize,
+    /// The greatest size of a body, in bytes.
+    pub body_limit: usize,
+    /// The longest time for a body to arrive.
+    pub body_timeout: Duration,
+    /// The longest time for an answer.
+    pub request_timeout: Duration,
+    /// The longest time that a stop waits for requests.
+    pub shutdown_grace: Duration,
+}
+
+impl Server {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            host: layers.parsed("server.host", |text| text.parse().map_err(|_| "must be an IP address, such as 127.0.0.1"))?,
+            port: layers.number("server.port", 0..=65_535)?,
+            public_url: match layers.optional("server.public_url")? {
+                Some(_) => Some(layers.parsed("server.public_url", parse_origin)?),
+                None => None,
+            },
+            workers: or_cores(layers.number("server.workers", 0..=1_024)?),
+            body_limit: layers.number("server.body_limit", 1_024..=16_777_216)?,
+            body_timeout: layers.duration("server.body_timeout", 100 * MILLISECOND..=10 * MINUTE)?,
+            request_timeout: layers.duration("server.request_timeout", 100 * MILLISECOND..=10 * MINUTE)?,
+            shutdown_grace: layers.duration("server.shutdown_grace", Duration::ZERO..=10 * MINUTE)?,
+        })
+    }
+}
+
+/// Where the data is.
+#[derive(Debug)]
+pub struct Database {
+    /// With the password, so never printed.
+    pub url: SecretString,
+    /// The greatest number of connections.
+    pub max_connections: u32,
+    /// The longest wait for a connection or a lock.
+    pub timeout: Duration,
+}
+
+impl Database {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let must = "must begin with sqlite:// or postgres://";
+        let known = |text: &str| ["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| text.starts_with(scheme));
+        Ok(Self {
+            url: layers.parsed("database.url", |text| if known(text) { Ok(text.into()) } else { Err(must) })?,
+            max_connections: layers.number("database.max_connections", 1..=10_000)?,
+            timeout: layers.duration("database.timeout", 100 * MILLISECOND..=MINUTE)?,
+        })
+    }
+}
+
+/// Where the master key is.
+#[derive(Debug)]
+pub struct Signing {
+    /// The key itself.
+    pub master_key: Option<SecretString>,
+    /// A file that holds it.
+    pub master_key_file: Option<PathBuf>,
+}
+
+impl Signing {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let this = Self {
+            master_key: layers.secret("signing.master_key")?,
+            master_key_file: layers.optional("signing.master_key_file")?.map(PathBuf::from),
+        };
+        if this.master_key.is_some() && this.master_key_file.is_some() {
+            let both = "is set, and so is signing.master_key; set one of the two";
+            return layers.parsed("signing.master_key_file", |_| Err(both));
+        }
+        Ok(this)
+    }
+}
+
+/// How API keys are made and used.
+#[derive(Debug)]
+pub struct ApiKeys {
+    /// What new keys begin with.
+    pub prefix: KeyPrefix,
+    /// Whether a key is accepted as Bearer.
+    pub direct_use: bool,
+}
+
+impl ApiKeys {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self { prefix: layers.parsed("api_keys.prefix", KeyPrefix::parse)?, direct_use: layers.boolean("api_keys.direct_use")? })
+    }
+}
+
+/// How passwords are hashed.
+#[derive(Debug)]
+pub struct Passwords {
+    /// Hashes at once; never 0.
+    pub concurrency: usize,
+    /// The longest wait for a turn.
+    pub queue_timeout: Duration,
+}
+
+impl Passwords {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            concurrency: or_cores(layers.number("passwords.concurrency", 0..=1_024)?),
+            queue_timeout: layers.duration("passwords.queue_timeout", MILLISECOND..=30 * SECOND)?,
+        })
+    }
+}
+
+/// What the first start makes.
+#[derive(Debug)]
+pub struct Bootstrap {
+    /// The administrator's address.
+    pub admin_email: Email,
+    /// The administrator's password, where it is not to be random.
+    pub admin_password: Option<SecretString>,
+}
+
+impl Bootstrap {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            admin_email: layers.parsed("bootstrap.admin_email", Email::parse)?,
+            admin_password: match layers.secret("bootstrap.admin_password")? {
+                Some(password) => {
+                    layers.parsed("bootstrap.admin_password", |_| crate::domain::name::check_password(&password))?;
+                    Some(password)
+                }
+                None => None,
+            },
+        })
+    }
+}
+
+/// The form of the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug)]
+pub struct Log {
+    /// The form.
+    pub format: LogFormat,
+    /// A filter as `tracing_subscriber::EnvFilter` reads it.
+    pub filter: String,
+}
+
+impl Log {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            format: layers.parsed("log.format", |text| match text {
+                "pretty" => Ok(LogFormat::Pretty),
+                "json" => Ok(LogFormat::Json),
+                _ => Err("must be pretty or json"),
+            })?,
+            filter: layers.parsed("log.filter", |text| EnvFilter::try_new(text).map(|_| text.to_owned()))?,
+        })
+    }
+}
+
+fn or_cores(number: usize) -> usize {
+    if number > 0 { number } else { std::thread::available_parallelism().map_or(1, usize::from) }
+}

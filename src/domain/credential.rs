@@ -1,0 +1,91 @@
+//! What someone proves who they are with, and whether it still counts.
+
+use super::entity::{ApiKey, Organization, ServiceAccount, Session, User};
+use super::time::Timestamp;
+
+/// Why a credential that was proven to be held is refused all the same. Its holder is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The key was deactivated.
+    #[error("this API key is deactivated; activate it or use another")]
+    ApiKeyInactive,
+    /// The key's time is over.
+    #[error("this API key has expired; make a new one")]
+    ApiKeyExpired,
+    /// The account was deactivated.
+    #[error("this service account is deactivated; ask an administrator of the organization")]
+    ServiceAccountInactive,
+    /// The person was deactivated.
+    #[error("this user is deactivated; ask an administrator of the organization")]
+    UserInactive,
+}
+
+impl Refusal {
+    /// The stable code of the error body and the audit event.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ApiKeyInactive => "api_key_inactive",
+            Self::ApiKeyExpired => "api_key_expired",
+            Self::ServiceAccountInactive => "service_account_inactive",
+            Self::UserInactive => "user_inactive",
+        }
+    }
+}
+
+/// An API key, with the account and the organization that it speaks for.
+#[derive(Clone, Debug)]
+pub struct KeyCredential {
+    /// Whose account it is.
+    pub organization: Organization,
+    /// Whose key it is.
+    pub account: ServiceAccount,
+    /// The key.
+    pub key: ApiKey,
+}
+
+impl KeyCredential {
+    /// Whether it may be used at `now`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self, now: Timestamp) -> Result<(), Refusal> {
+        if !self.account.active {
+            Err(Refusal::ServiceAccountInactive)
+        } else if !self.key.active {
+            Err(Refusal::ApiKeyInactive)
+        } else if self.key.expires_at.is_some_and(|expiry| expiry <= now) {
+            Err(Refusal::ApiKeyExpired)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A person who proved who they are, and their organization.
+#[derive(Clone, Debug)]
+pub struct UserCredential {
+    /// Whose member they are.
+    pub organization: Organization,
+    /// Who they are.
+    pub user: User,
+}
+
+impl UserCredential {
+    /// Whether they may sign in.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check(&self) -> Result<(), Refusal> {
+        if self.user.active { Ok(()) } else { Err(Refusal::UserInactive) }
+    }
+}
+
+/// A person's sign-in, which a token refers to.
+#[derive(Clone, Debug)]
+pub struct SessionCredential {
+    /// Whose it is.
+    pub holder: UserCredential,
+    /// The sign-in.
+    pub session: Session,
+}

@@ -1,0 +1,103 @@
+//! Bodies: bounded in size and time, and taken apart with an error that says what is wrong.
+
+use std::borrow::Cow;
+
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::web::{Bytes, Payload};
+use actix_web::{HttpMessage, HttpRequest};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::Limits;
+use super::error::ApiError;
+
+/// Reads the body of a request that has to be of the content type `expected`.
+async fn read(request: &HttpRequest, payload: Payload, limits: Limits, expected: &str) -> Result<Bytes, ApiError> {
+    if !request.content_type().eq_ignore_ascii_case(expected) {
+        let sent = request.content_type();
+        let sent = if sent.is_empty() { "none" } else { sent };
+        return Err(ApiError::new("unsupported_media_type", format!("send the body as {expected}; the content type sent is {sent}")));
+    }
+    let too_large = || ApiError::new("payload_too_large", format!("the body may have at most {} bytes", limits.body_limit));
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > limits.body_limit) {
+        return Err(too_large());
+    }
+    // actix-web's own timeout ends with the head of the request; a body could trickle in for ever.
+    match tokio::time::timeout(limits.body_timeout, payload.to_bytes_limited(limits.body_limit)).await {
+        Ok(Ok(Ok(bytes))) => Ok(bytes),
+        Ok(Ok(Err(_))) => Err(ApiError::invalid_request("the body ended before it was complete")),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(ApiError::new("request_timeout", "the body did not arrive in time; send it in one go")),
+    }
+}
+
+/// Reads a JSON body.
+pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<T, ApiError> {
+    let bytes = read(request, payload, limits, "application/json").await?;
+    serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_request(format!("the JSON body cannot be taken: {error}")))
+}
+
+/// The fields of an `application/x-www-form-urlencoded` body.
+pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
+
+impl Form {
+    /// Reads a form.
+    pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<Self, ApiError> {
+        let bytes = read(request, payload, limits, "application/x-www-form-urlencoded").await?;
+        Self::parse(&bytes).ok_or_else(|| ApiError::invalid_request("the form cannot be read: it is not UTF-8"))
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = str::from_utf8(bytes).ok()?;
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(name)?.into_owned(), Zeroizing::new(decode(value)?.into_owned())))
+        });
+        pairs.collect::<Option<Vec<_>>>().map(Self)
+    }
+
+    /// Takes the value of a field out; nothing where it is missing or empty, because form libraries send empty fields for what was left out.
+    pub(super) fn take(&mut self, name: &str) -> Result<Option<String>, ApiError> {
+        let mut values = self.0.iter_mut().filter(|(other, _)| other == name);
+        let value = values.next().map(|(_, value)| std::mem::take(&mut **value));
+        if values.next().is_some() {
+            return Err(ApiError::invalid_request(format!("the field {name} is there more than once; send it once")));
+        }
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+}
+
+/// The WHATWG's decoding, but strict: what is not UTF-8 is refused, not replaced.
+fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if text.contains('+') {
+        let text = text.replace('+', " ");
+        percent_decode_str(&text).decode_utf8().ok().map(|decoded| Cow::Owned(decoded.into_owned()))
+    } else {
+        percent_decode_str(text).decode_utf8().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_are_decoded() {
+        let mut form = Form::parse(b"a=1+2%2B3&b=%C3%A9&c&&=x&d=a=b").unwrap();
+        assert_eq!(form.take("a").unwrap().unwrap(), "1 2+3");
+        assert_eq!(form.take("b").unwrap().unwrap(), "\u{e9}");
+        assert_eq!(form.take("c").unwrap(), None);
+        assert_eq!(form.take("d").unwrap().unwrap(), "a=b");
+        assert_eq!(form.take("z").unwrap(), None);
+    }
+
+    #[test]
+    fn repeated_fields_and_broken_text_are_refused() {
+        assert!(Form::parse(b"a=1&a=2").unwrap().take("a").is_err());
+        assert!(Form::parse(b"a=&a=").unwrap().take("a").is_err());
+        assert!(Form::parse(b"a=%ff").is_none());
+        assert!(Form::parse(b"\xff").is_none());
+    }
+}

@@ -1,0 +1,105 @@
+//! `POST /auth/login` and `POST /api/v1/login`: the exchange.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HOST;
+use actix_web::web::{Data, Json, Path, Payload};
+use serde::Serialize;
+
+use super::State;
+use super::body::Form;
+use super::credential::origin;
+use super::error::ApiError;
+use crate::domain::api_key::RawApiKey;
+use crate::domain::id::Reference;
+use crate::service::{Issued, LoginRequest, Presented, Receiver};
+
+/// The answer of `/auth/login`. The two device fields are always null; clients of ZenML Pro expect them.
+#[derive(Serialize)]
+pub(super) struct AuthLoginAnswer {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+    device_id: Option<()>,
+    device_metadata: Option<()>,
+}
+
+/// The answer of `/api/v1/login`.
+#[derive(Serialize)]
+pub(super) struct WorkspaceLoginAnswer {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: i64,
+    refresh_token: Option<()>,
+    scope: Option<String>,
+}
+
+/// For Hourpass itself, or for the workspace that the form names.
+pub(super) async fn auth_login(state: Data<State>, request: HttpRequest, payload: Payload) -> Result<Json<AuthLoginAnswer>, ApiError> {
+    let issued = exchange(&state, &request, payload, |named| Ok(named.unwrap_or(Receiver::Hourpass))).await.map_err(ApiError::at_login)?;
+    let Issued { access_token, expires_in, .. } = issued;
+    Ok(Json(AuthLoginAnswer { access_token, token_type: "bearer", expires_in, device_id: None, device_metadata: None }))
+}
+
+/// For the workspace that the form names, or that is reached at the host that was asked.
+pub(super) async fn workspace_login(state: Data<State>, request: HttpRequest, payload: Payload) -> Result<Json<WorkspaceLoginAnswer>, ApiError> {
+    let host = request.uri().host().is_none().then(|| request.headers().get(HOST)).flatten();
+    let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let issued = exchange(&state, &request, payload, |named| Ok(named.unwrap_or(Receiver::Host(host)))).await;
+    issued.map(workspace_answer).map_err(ApiError::at_login)
+}
+
+/// For the workspace in the path.
+pub(super) async fn workspace_login_by_path(
+    state: Data<State>,
+    workspace: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<Json<WorkspaceLoginAnswer>, ApiError> {
+    let issued = exchange(&state, &request, payload, |named| match named {
+        Some(Receiver::Workspace(reference)) if reference != Reference::from(workspace.as_str()) => {
+            Err(ApiError::invalid_request(format!("the form names the workspace {reference}, and the path another; name one")))
+        }
+        Some(Receiver::Audience(_)) => Err(ApiError::invalid_request("the path names the workspace; leave audience and resource out")),
+        _ => Ok(Receiver::Workspace(Reference::from(workspace.as_str()))),
+    });
+    issued.await.map(workspace_answer).map_err(ApiError::at_login)
+}
+
+fn workspace_answer(Issued { access_token, expires_in, scope }: Issued) -> Json<WorkspaceLoginAnswer> {
+    Json(WorkspaceLoginAnswer { access_token, token_type: "bearer", expires_in, refresh_token: None, scope })
+}
+
+/// `receiver` decides whom the token is for, from what the form names.
+async fn exchange(
+    state: &State,
+    request: &HttpRequest,
+    payload: Payload,
+    receiver: impl FnOnce(Option<Receiver>) -> Result<Receiver, ApiError>,
+) -> Result<Issued, ApiError> {
+    let mut form = Form::read(request, payload, state.limits).await?;
+    // An Authorization header does not count here, nor do grant_type, client_id and client_secret: client libraries send all of them.
+    let password = form.take("password")?;
+    let password = password.ok_or_else(|| ApiError::invalid_request("the field password is missing or empty; send your API key in it"))?;
+    let presented = match form.take("username")? {
+        Some(email) => Presented::Password { email, password: password.into() },
+        None => Presented::ApiKey(RawApiKey::from_presented(password)),
+    };
+    let receiver = receiver(named_receiver(&mut form)?)?;
+    let wish = LoginRequest { presented, receiver, scope: form.take("scope")?, origin: origin(request) };
+    Ok(state.login.login(wish).await?)
+}
+
+/// The receiver that the form names: `workspace`, or a URI in `audience` or `resource` (RFC 8707).
+fn named_receiver(form: &mut Form) -> Result<Option<Receiver>, ApiError> {
+    let uri = match (form.take("audience")?, form.take("resource")?) {
+        (Some(audience), Some(resource)) if audience != resource => {
+            return Err(ApiError::invalid_request("audience and resource name two receivers; a token is for one"));
+        }
+        (audience, resource) => audience.or(resource),
+    };
+    match (form.take("workspace")?, uri) {
+        (Some(_), Some(_)) => Err(ApiError::invalid_request("name the receiver once: by workspace, or by audience or resource")),
+        (Some(workspace), None) => Ok(Some(Receiver::Workspace(Reference::from(workspace.as_str())))),
+        (None, uri) => Ok(uri.map(Receiver::Audience)),
+    }
+}

@@ -1,0 +1,89 @@
+//! What happens to every request: an id, a deadline, one line in the log, errors in one form, and headers that keep answers safe.
+
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::middleware::Next;
+use actix_web::{Error, HttpMessage, HttpResponse, web};
+use tracing::Instrument;
+
+use super::State;
+use super::error::ApiError;
+use crate::domain::id::RequestId;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Wraps every request.
+///
+/// # Errors
+/// Where the request ran out of time, or actix-web itself failed.
+#[expect(clippy::disallowed_methods, reason = "how long an answer took is for the log, and no rule depends on it")]
+pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
+        return Err(ApiError::new("internal_error", "the server was put together wrongly").into());
+    };
+    let started = Instant::now();
+    let id = RequestId::generate(state.sources.now(), state.sources.random());
+    request.extensions_mut().insert(id);
+    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let span = tracing::info_span!("request", %id);
+
+    let answer = tokio::time::timeout(state.limits.request_timeout, next.call(request).instrument(span.clone())).await;
+    let _entered = span.enter();
+    let response = match answer {
+        Ok(Ok(response)) => response.map_into_boxed_body(),
+        Ok(Err(error)) => {
+            tracing::error!(%method, path, error = %error, "not answered");
+            return Err(error);
+        }
+        Err(_) => {
+            // The request went down with its handler, so the answer is made by hand.
+            let error = ApiError::timeout();
+            tracing::error!(%method, path, internal = error.internal(), "not answered in time");
+            let response = finished(error.render(id), id);
+            return Err(actix_web::error::InternalError::from_response(error, response).into());
+        }
+    };
+
+    let (request, response) = response.into_parts();
+    let error = response.error().and_then(|error| error.as_error::<ApiError>());
+    let (code, internal) = (error.map(ApiError::code), error.and_then(ApiError::internal).map(str::to_owned));
+    let response = match (error, response.status()) {
+        (Some(error), _) => error.render(id),
+        (None, StatusCode::NOT_FOUND) => ApiError::new("not_found", format!("there is nothing at {path}")).render(id),
+        (None, StatusCode::METHOD_NOT_ALLOWED) => {
+            let mut rendered = ApiError::new("method_not_allowed", format!("{path} does not take {method}")).render(id);
+            // RFC 9110, section 15.5.6 asks for it.
+            if let Some(allow) = response.headers().get(actix_web::http::header::ALLOW) {
+                rendered.headers_mut().insert(actix_web::http::header::ALLOW, allow.clone());
+            }
+            rendered
+        }
+        (None, _) => response,
+    };
+    let status = response.status().as_u16();
+    let milliseconds = started.elapsed().as_secs_f64() * 1_000.0;
+    if let Some(internal) = internal {
+        tracing::error!(%method, path, status, code, internal, milliseconds, "failed");
+    } else {
+        tracing::info!(%method, path, status, code, milliseconds, "answered");
+    }
+    Ok(ServiceResponse::new(request, finished(response, id)))
+}
+
+/// Headers of every answer.
+fn finished(mut response: HttpResponse, id: RequestId) -> HttpResponse {
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // Answers hold tokens, keys or the state of accounts. What may be kept says so itself.
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    response
+}

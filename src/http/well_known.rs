@@ -1,0 +1,60 @@
+//! What validators and OAuth libraries read first: the keys (RFC 7517) and the metadata (RFC 8414, OpenID Connect Discovery 1.0).
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
+use actix_web::web::Data;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+use super::State;
+use crate::domain::permission::{HOURPASS, WORKSPACE};
+use crate::keys::KeySet;
+
+/// How long an answer may be kept, by anyone.
+const PUBLIC: &str = "public, max-age=60";
+
+/// The keys in use. When the database cannot be asked, those that this node knows: validators are not to stop because the database does.
+async fn keys(state: &State) -> Arc<KeySet> {
+    state.signing.reload().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the published keys may be out of date");
+        state.signing.known()
+    })
+}
+
+fn public(value: impl serde::Serialize) -> HttpResponse {
+    // A validator may run in a browser.
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, PUBLIC)).insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*")).json(value)
+}
+
+pub(super) async fn jwks(state: Data<State>) -> HttpResponse {
+    public(keys(&state).await.jwks())
+}
+
+fn metadata(issuer: &str) -> Value {
+    let scopes: Vec<_> = HOURPASS.iter().chain(&WORKSPACE).collect();
+    json!({
+        "issuer": issuer,
+        // Takes the password grant (RFC 6749, section 4.3), with the API key as password and no username.
+        "token_endpoint": format!("{issuer}/auth/login"),
+        "token_endpoint_auth_methods_supported": ["none"],
+        "grant_types_supported": ["password"],
+        "response_types_supported": [],
+        "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "scopes_supported": scopes,
+    })
+}
+
+pub(super) async fn authorization_server(state: Data<State>) -> HttpResponse {
+    public(metadata(&state.issuer))
+}
+
+/// Hourpass issues no ID tokens, but many libraries find the keys by this address only.
+pub(super) async fn openid_configuration(state: Data<State>) -> HttpResponse {
+    let mut metadata = metadata(&state.issuer);
+    if let Some(members) = metadata.as_object_mut() {
+        let algorithms: Vec<_> = keys(&state).await.algorithms().collect();
+        members.insert("subject_types_supported".to_owned(), json!(["public"]));
+        members.insert("id_token_signing_alg_values_supported".to_owned(), json!(algorithms));
+    }
+    public(metadata)
+}

@@ -1,0 +1,159 @@
+//! Who is calling: an API key or an access token, looked at afresh with every request.
+
+use std::sync::Arc;
+
+use super::Sources;
+use super::signing::Signing;
+use crate::domain::access::Access;
+use crate::domain::api_key::RawApiKey;
+use crate::domain::audit::Actor;
+use crate::domain::claims::{AccessTokenClaims, PrincipalType};
+use crate::domain::credential::{KeyCredential, Refusal, SessionCredential};
+use crate::domain::entity::Organization;
+use crate::domain::time::Timestamp;
+use crate::keys;
+use crate::store::{Holder, Store, StoreError};
+
+/// Why a credential does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticationError {
+    /// Not a key or token of ours, altered, over, or for someone else. The reason is for the log alone.
+    #[error("the credential is not known here, has expired, or is for another service; exchange your API key at /auth/login for a new token")]
+    Invalid(String),
+    /// Proven, and refused all the same.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A key as Bearer, where that is switched off.
+    #[error("this server takes API keys only at /auth/login; exchange the key there and send the access_token")]
+    DirectUse,
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AuthenticationError {
+    /// The stable code of the error body.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid_credentials",
+            Self::Refused(refusal) => refusal.code(),
+            Self::DirectUse => "api_key_direct_use_disabled",
+            Self::Store(StoreError::Unavailable(_)) => "unavailable",
+            Self::Store(_) => "internal_error",
+        }
+    }
+}
+
+/// Who someone proved to be.
+#[derive(Clone, Debug)]
+pub enum Principal {
+    /// A machine, by its key or by a token obtained with it.
+    ServiceAccount(Box<KeyCredential>),
+    /// A person, by a token of their sign-in.
+    User(Box<SessionCredential>),
+}
+
+/// Someone who calls, and what they may do.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Who.
+    pub principal: Principal,
+    /// What they may do with this credential.
+    pub access: Access,
+}
+
+impl Caller {
+    /// The caller's organization: the only one that they see.
+    #[must_use]
+    pub fn organization(&self) -> &Organization {
+        match &self.principal {
+            Principal::ServiceAccount(credential) => &credential.organization,
+            Principal::User(credential) => &credential.holder.organization,
+        }
+    }
+
+    /// As the audit trail knows them.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match &self.principal {
+            Principal::ServiceAccount(credential) => credential.as_ref().into(),
+            Principal::User(credential) => Actor { session_id: Some(credential.session.id), ..Actor::from(&credential.holder) },
+        }
+    }
+}
+
+/// Finds out who is calling.
+#[derive(Debug)]
+pub struct Authenticator {
+    store: Store,
+    signing: Arc<Signing>,
+    sources: Sources,
+    issuer: String,
+    direct_use: bool,
+}
+
+impl Authenticator {
+    /// For tokens of `issuer`, and, with `direct_use`, for API keys.
+    #[must_use]
+    pub fn new(store: Store, signing: Arc<Signing>, sources: Sources, issuer: String, direct_use: bool) -> Self {
+        Self { store, signing, sources, issuer, direct_use }
+    }
+
+    /// Finds out whose `credential` this is, an API key or an access token for Hourpass itself.
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub async fn authenticate(&self, credential: &str) -> Result<Caller, AuthenticationError> {
+        let now = self.sources.now();
+        // Keys of ours have no dots, and a JWT has two.
+        let (principal, scope) = if credential.contains('.') {
+            let claims = keys::verify(&self.signing.known(), credential, &self.issuer, now).map_err(invalid)?;
+            (self.by_token(&claims, now).await?, Some(claims.scope.unwrap_or_default()))
+        } else {
+            (self.by_key(&RawApiKey::from_presented(credential.to_owned())).await?, None)
+        };
+        let holder = match &principal {
+            Principal::ServiceAccount(credential) => {
+                credential.check(now)?;
+                Holder::ServiceAccount(credential.account.id)
+            }
+            Principal::User(credential) => {
+                credential.holder.check()?;
+                Holder::User(credential.holder.user.id)
+            }
+        };
+        let access = Access::of(&self.store.list_assignments(holder).await?);
+        Ok(Caller { principal, access: scope.map_or_else(|| access.clone(), |scope| access.narrowed(&scope)) })
+    }
+
+    async fn by_key(&self, key: &RawApiKey) -> Result<Principal, AuthenticationError> {
+        if !key.is_well_formed() {
+            return Err(invalid("not in the form of an API key"));
+        }
+        let found = self.store.find_key_credential(&key.hash()).await?.ok_or_else(|| invalid("unknown API key"))?;
+        if self.direct_use { Ok(Principal::ServiceAccount(Box::new(found))) } else { Err(AuthenticationError::DirectUse) }
+    }
+
+    /// A token is only as good as the key or the sign-in that it was obtained with.
+    async fn by_token(&self, claims: &AccessTokenClaims, now: Timestamp) -> Result<Principal, AuthenticationError> {
+        match (claims.principal_type, claims.api_key_id, claims.sid) {
+            (PrincipalType::ServiceAccount, Some(key), None) => {
+                let found = self.store.find_key_credential_by_id(key).await?.ok_or_else(|| invalid("the API key of the token is gone"))?;
+                Ok(Principal::ServiceAccount(Box::new(found)))
+            }
+            (PrincipalType::User, None, Some(session)) => {
+                let found = self.store.find_session(session).await?.ok_or_else(|| invalid("the sign-in of the token is over"))?;
+                if found.session.expires_at <= now {
+                    return Err(invalid("the sign-in of the token is over"));
+                }
+                Ok(Principal::User(Box::new(found)))
+            }
+            _ => Err(invalid("the token names neither a key nor a sign-in")),
+        }
+    }
+}
+
+fn invalid(reason: impl ToString) -> AuthenticationError {
+    AuthenticationError::Invalid(reason.to_string())
+}

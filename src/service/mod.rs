@@ -1,0 +1,53 @@
+//! Use cases. Each reads the clock once, decides by the rules of the domain, and writes a change and its audit event in one transaction.
+//!
+//! May not know: HTTP, SQL.
+
+mod administration;
+mod authentication;
+mod bootstrap;
+mod lifecycle;
+mod login;
+mod passwords;
+mod signing;
+
+use std::sync::Arc;
+
+use crate::domain::random::Random;
+use crate::domain::time::{Clock, Timestamp};
+
+pub use administration::{Administration, AdministrationError, IssueKey, NewWorkspace};
+pub use authentication::{AuthenticationError, Authenticator, Caller, Principal};
+pub use bootstrap::{FirstStart, generate_password};
+pub use lifecycle::{AccountChange, KeyRequest, Lifecycle, LifecycleError, Page};
+pub use login::{Issued, Login, LoginError, LoginRequest, Presented, Receiver};
+pub use passwords::{PasswordError, Passwords};
+pub use signing::{Signing, SigningError};
+
+/// Where the present and randomness come from.
+#[derive(Clone)]
+pub struct Sources {
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+}
+
+impl Sources {
+    /// The present.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Randomness.
+    #[must_use]
+    pub fn random(&self) -> &dyn Random {
+        self.random.as_ref()
+    }
+}
+
+impl std::fmt::Debug for Sources {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Sources")
+    }
+}

@@ -1,0 +1,148 @@
+//! The database: the only user of sqlx.
+//!
+//! Two engines, one text: SQL stands in constants, written so that SQLite and PostgreSQL both take it, and [`on!`] expands one body for each engine. What has
+//! to differ stands side by side in [`dialect`]. Reads that find nothing answer `Ok(None)`; a failure of the database is never "not found".
+//!
+//! May not know: HTTP, tokens, the rules of who may do what.
+
+/// Runs one body on whichever engine `$value` (an enum with the variants `Sqlite` and `Postgres`) is of.
+macro_rules! on {
+    ($enum:ident, $value:expr, |$engine:ident| $body:expr) => {
+        match $value {
+            $enum::Sqlite($engine) => $body,
+            $enum::Postgres($engine) => $body,
+        }
+    };
+}
+
+/// Names SQL texts, and lists them so that a test can prepare every one on both engines.
+macro_rules! statements {
+    ($($name:ident = $sql:expr;)+) => {
+        $(const $name: &str = $sql;)+
+        /// Every statement of this module: its name and its text.
+        pub(super) const STATEMENTS: &[(&str, &str)] = &[$((stringify!($name), $name)),+];
+    };
+}
+
+mod access;
+mod api_key;
+mod audit;
+mod dialect;
+mod error;
+mod organization;
+mod service_account;
+mod signing_key;
+mod user;
+mod workspace;
+
+use std::time::Duration;
+
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+
+pub use access::Holder;
+pub use dialect::sqlite_directory;
+pub use error::StoreError;
+pub use service_account::AccountFilter;
+pub use signing_key::StoredSigningKey;
+pub use user::StoredPassword;
+
+/// A pool of connections to one engine.
+#[derive(Clone, Debug)]
+pub enum Db {
+    /// The embedded engine.
+    Sqlite(SqlitePool),
+    /// The server.
+    Postgres(PgPool),
+}
+
+/// The database, open.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// For statements outside a transaction.
+    read: Db,
+    /// For transactions. On SQLite a pool of one, so that writers of this process wait in a queue and not on SQLite's lock.
+    write: Db,
+}
+
+/// A transaction that writes. Dropped without [`Tx::commit`], it leaves nothing behind.
+#[derive(Debug)]
+pub enum Tx {
+    /// On the embedded engine, begun IMMEDIATE.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// On the server.
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Store {
+    /// Opens the database, makes it where it is SQLite and missing, and brings its tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where the URL is none of ours or the schema is newer than this program; [`StoreError::Unavailable`] where the database cannot
+    /// be reached.
+    pub async fn open(url: &str, max_connections: u32, timeout: Duration) -> Result<Self, StoreError> {
+        let store = dialect::open(url, max_connections, timeout).await?;
+        dialect::migrate(&store.write).await?;
+        Ok(store)
+    }
+
+    /// Begins a transaction that writes.
+    ///
+    /// # Errors
+    /// Where the database cannot be reached or stays locked.
+    pub async fn begin(&self) -> Result<Tx, StoreError> {
+        dialect::begin(&self.write).await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on!(Db, &self.read, |pool| sqlx::query(PING).execute(pool).await.map(drop)).map_err(StoreError::from)
+    }
+
+    /// Closes every connection, when those in use are done.
+    pub async fn close(&self) {
+        on!(Db, &self.write, |pool| pool.close().await);
+        on!(Db, &self.read, |pool| pool.close().await);
+    }
+
+    /// The pool for reads: for tests that look at the tables themselves.
+    #[must_use]
+    pub fn pool(&self) -> &Db {
+        &self.read
+    }
+}
+
+impl Tx {
+    /// Makes everything in it last. When this returns `Ok`, it survives a crash and a power cut.
+    ///
+    /// # Errors
+    /// Where the database could not; then nothing of it counts as done.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        on!(Self, self, |tx| tx.commit().await).map_err(StoreError::from)
+    }
+}
+
+statements! {
+    PING = "SELECT 1";
+}
+
+/// Every statement of the store, with the module and name that it has: for the test that prepares them all on both engines.
+#[must_use]
+pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
+    [
+        ("store", STATEMENTS),
+        ("access", access::STATEMENTS),
+        ("api_key", api_key::STATEMENTS),
+        ("audit", audit::STATEMENTS),
+        ("organization", organization::STATEMENTS),
+        ("service_account", service_account::STATEMENTS),
+        ("signing_key", signing_key::STATEMENTS),
+        ("user", user::STATEMENTS),
+        ("workspace", workspace::STATEMENTS),
+    ]
+    .into_iter()
+    .flat_map(|(module, statements)| statements.iter().map(move |(name, sql)| (module, *name, *sql)))
+    .collect()
+}

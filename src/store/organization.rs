@@ -1,0 +1,84 @@
+//! Organizations.
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Db, Store, StoreError, Tx};
+use crate::domain::entity::Organization;
+use crate::domain::id::OrganizationId;
+use crate::domain::name::{Name, Slug};
+use crate::domain::time::Timestamp;
+
+/// The columns of [`OrganizationRow`], of a table called `o`.
+macro_rules! organization_columns {
+    () => {
+        "o.id AS organization_id, o.slug AS organization_slug, o.name AS organization_name, o.created_at AS organization_created_at"
+    };
+}
+pub(super) use organization_columns;
+
+statements! {
+    INSERT = "INSERT INTO organizations (id, slug, name, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
+    COUNT = "SELECT count(*) FROM organizations";
+    FIND_BY_SLUG = concat!("SELECT ", organization_columns!(), " FROM organizations o WHERE o.slug = $1");
+}
+
+#[derive(FromRow)]
+pub(super) struct OrganizationRow {
+    organization_id: Uuid,
+    organization_slug: String,
+    organization_name: String,
+    organization_created_at: i64,
+}
+
+impl From<OrganizationRow> for Organization {
+    fn from(row: OrganizationRow) -> Self {
+        Self {
+            id: OrganizationId(row.organization_id),
+            slug: Slug::from_stored(row.organization_slug),
+            name: Name::from_stored(row.organization_name),
+            created_at: Timestamp::from_micros(row.organization_created_at),
+        }
+    }
+}
+
+impl Store {
+    /// Finds an organization by its slug.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn find_organization(&self, slug: &str) -> Result<Option<Organization>, StoreError> {
+        let row = on!(Db, &self.read, |pool| sqlx::query_as::<_, OrganizationRow>(FIND_BY_SLUG).bind(slug).fetch_optional(pool).await)?;
+        Ok(row.map(Organization::from))
+    }
+}
+
+impl Tx {
+    /// Makes the first organization of an empty database. `false`: the database is not empty, or another node is just making it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn insert_first_organization(&mut self, organization: &Organization) -> Result<bool, StoreError> {
+        let count: i64 = on!(Self, self, |tx| sqlx::query_scalar(COUNT).fetch_one(&mut **tx).await)?;
+        if count > 0 {
+            return Ok(false);
+        }
+        self.insert_organization(organization).await
+    }
+
+    /// Makes an organization. `false`: its slug is taken. Of several transactions that do so at once, one goes through, and the others wait for its end.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn insert_organization(&mut self, organization: &Organization) -> Result<bool, StoreError> {
+        let rows = on!(Self, self, |tx| sqlx::query(INSERT)
+            .bind(organization.id.0)
+            .bind(organization.slug.as_str())
+            .bind(organization.name.as_str())
+            .bind(organization.created_at.as_micros())
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(rows == 1)
+    }
+}
