@@ -1,2 +1,25 @@
-//! placeholder
-fn main() {}
+//! Behaviour of a real server, on both engines. One binary: see `support` for how a test gets its server.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    unreachable_pub,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::new_without_default,
+    clippy::allow_attributes,
+    clippy::disallowed_types,
+    reason = "this crate has no users, and makes databases by name"
+)]
+
+mod support;
+
+mod bad_input;
+mod command_line;
+mod exchange;
+mod first_start;
+mod management;
+mod me;
+mod metadata;
+mod outage;
+mod running;
+mod seeds;
+mod store;

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, Jwk, JwkSet, OctetKeyPairParameters,
+    OctetKeyPairType, PublicKeyUse, RSAKeyParameters, RSAKeyType, ThumbprintHash,
+};
+use jsonwebtoken::{Algorithm, DecodingKey};
 use zeroize::Zeroizing;
 
 use crate::domain::signing::SigningAlgorithm;
@@ -28,6 +33,36 @@ enum Prepared {
     Es256(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
     Rs256(RsaKeyPair),
+}
+
+impl Prepared {
+    /// The public half (RFC 7518, section 6; RFC 8037, section 2).
+    fn public(&self) -> Option<AlgorithmParameters> {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        Some(match self {
+            Self::Es256(pair) => {
+                // An uncompressed point: 4, then x and y.
+                let (x, y) = pair.public_key().as_ref().get(1..)?.split_at_checked(32)?;
+                let (x, y) = (text(x), text(y));
+                AlgorithmParameters::EllipticCurve(EllipticCurveKeyParameters {
+                    key_type: EllipticCurveKeyType::EC,
+                    curve: EllipticCurve::P256,
+                    x,
+                    y,
+                })
+            }
+            Self::EdDsa(pair) => AlgorithmParameters::OctetKeyPair(OctetKeyPairParameters {
+                key_type: OctetKeyPairType::OctetKeyPair,
+                curve: EllipticCurve::Ed25519,
+                x: text(pair.public_key().as_ref()),
+            }),
+            Self::Rs256(pair) => {
+                let (n, e) = (pair.public_key().modulus(), pair.public_key().exponent());
+                let (n, e) = (text(n.big_endian_without_leading_zero()), text(e.big_endian_without_leading_zero()));
+                AlgorithmParameters::RSA(RSAKeyParameters { key_type: RSAKeyType::RSA, n, e })
+            }
+        })
+    }
 }
 
 /// One signing key, ready for use.
@@ -55,11 +90,10 @@ impl SigningKey {
         let random = SystemRandom::new();
         let pkcs8 = Zeroizing::new(match algorithm {
             SigningAlgorithm::Es256 => EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(refused)?.as_ref().to_vec(),
-            // Version 1, without the public half: the one form that jsonwebtoken derives a JWK from.
-            SigningAlgorithm::EdDsa => Ed25519KeyPair::generate().and_then(|pair| pair.to_pkcs8v1()).map_err(refused)?.as_ref().to_vec(),
+            SigningAlgorithm::EdDsa => Ed25519KeyPair::generate_pkcs8(&random).map_err(refused)?.as_ref().to_vec(),
             SigningAlgorithm::Rs256 => {
                 let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(refused)?;
-                AsDer::<aws_lc_rs::encoding::Pkcs8V1Der<'_>>::as_der(&pair).map_err(refused)?.as_ref().to_vec()
+                AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(refused)?.as_ref().to_vec()
             }
         });
         Ok((Self::from_pkcs8(algorithm, &pkcs8)?, pkcs8))
@@ -71,20 +105,16 @@ impl SigningKey {
     /// Where it is not a key of that algorithm.
     pub fn from_pkcs8(algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let refused = |_| KeyError::Crypto(algorithm);
-        let (prepared, encoding) = match algorithm {
-            SigningAlgorithm::Es256 => (
-                Prepared::Es256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(refused)?),
-                EncodingKey::from_ec_der(pkcs8),
-            ),
-            SigningAlgorithm::EdDsa => {
-                (Prepared::EdDsa(Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8).map_err(refused)?), EncodingKey::from_ed_der(pkcs8))
-            }
-            SigningAlgorithm::Rs256 => (Prepared::Rs256(RsaKeyPair::from_pkcs8(pkcs8).map_err(refused)?), EncodingKey::from_rsa_der(pkcs8)),
+        let prepared = match algorithm {
+            SigningAlgorithm::Es256 => Prepared::Es256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).map_err(refused)?),
+            SigningAlgorithm::EdDsa => Prepared::EdDsa(Ed25519KeyPair::from_pkcs8(pkcs8).map_err(refused)?),
+            SigningAlgorithm::Rs256 => Prepared::Rs256(RsaKeyPair::from_pkcs8(pkcs8).map_err(refused)?),
         };
         let refused = |_| KeyError::Crypto(algorithm);
-        let mut jwk = Jwk::from_encoding_key(&encoding, jws(algorithm)).map_err(refused)?;
+        let mut jwk = Jwk { common: CommonParameters::default(), algorithm: prepared.public().ok_or(KeyError::Crypto(algorithm))? };
         let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(refused)?;
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        jwk.common.key_algorithm = Some(jws(algorithm).into());
         jwk.common.key_id = Some(kid.clone());
         let decoding = DecodingKey::from_jwk(&jwk).map_err(refused)?;
         Ok(Self { algorithm, kid, jwk, prepared, decoding })
@@ -182,7 +212,6 @@ impl KeySet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base64::Engine;
 
     #[test]
     fn kid_is_the_rfc_7638_thumbprint() {
@@ -196,7 +225,7 @@ mod tests {
                 SigningAlgorithm::Rs256 => format!(r#"{{"e":{},"kty":"RSA","n":{}}}"#, jwk["e"], jwk["n"]),
             };
             let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, required.as_bytes());
-            assert_eq!(key.kid(), base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest));
+            assert_eq!(key.kid(), URL_SAFE_NO_PAD.encode(digest));
             assert_eq!(jwk["kid"], key.kid());
             assert_eq!(jwk["use"], "sig");
             assert_eq!(jwk["alg"], algorithm.as_str());

@@ -1,0 +1,414 @@
+//! The store's contract, the same on both engines.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use hourpass::domain::access::Assignment;
+use hourpass::domain::api_key::ApiKeyHash;
+use hourpass::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
+use hourpass::domain::entity::{ApiKey, Organization, ServiceAccount, Session, User, Workspace};
+use hourpass::domain::id::{
+    ApiKeyId, AuditEventId, OrganizationId, Reference, RequestId, RoleAssignmentId, ServiceAccountId, SessionId, UserId, WorkspaceId,
+};
+use hourpass::domain::name::{Audience, Email, Name, Slug, WorkspaceUrl};
+use hourpass::domain::role::Role;
+use hourpass::domain::signing::SigningAlgorithm;
+use hourpass::domain::time::Timestamp;
+use hourpass::store::{AccountFilter, Db, Holder, Store, StoreError, StoredSigningKey, statements};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{Executor, Row, SqlSafeStr};
+use uuid::Uuid;
+
+use crate::support::{Database, Engine, hourpass as program, on_both_engines};
+
+const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_123_456);
+
+async fn open(database: &Database) -> Store {
+    Store::open(&database.url, 4, Duration::from_secs(2)).await.unwrap()
+}
+
+fn organization(number: u128, slug: &str) -> Organization {
+    Organization {
+        id: OrganizationId(Uuid::from_u128(number)),
+        slug: Slug::parse(slug).unwrap(),
+        name: Name::parse("Ünïcode & 'quotes'").unwrap(),
+        created_at: NOW,
+    }
+}
+
+fn workspace(number: u128, owner: &Organization, slug: &str) -> Workspace {
+    Workspace {
+        id: WorkspaceId(Uuid::from_u128(number)),
+        organization_id: owner.id,
+        slug: Slug::parse(slug).unwrap(),
+        name: Name::parse(slug).unwrap(),
+        url: None,
+        audience: Audience::parse(&format!("urn:{number}:{slug}")).unwrap(),
+        token_lifetime_seconds: 3_600,
+        signing_algorithm: SigningAlgorithm::Es256,
+        created_at: NOW,
+    }
+}
+
+fn account(number: u128, owner: &Organization, name: &str) -> ServiceAccount {
+    ServiceAccount {
+        id: ServiceAccountId(Uuid::from_u128(number)),
+        organization_id: owner.id,
+        name: Name::parse(name).unwrap(),
+        description: "line\nline".to_owned(),
+        active: true,
+        created_at: NOW,
+    }
+}
+
+fn key(number: u128, owner: &ServiceAccount, name: &str) -> (ApiKey, ApiKeyHash) {
+    let key = ApiKey {
+        id: ApiKeyId(Uuid::from_u128(number)),
+        service_account_id: owner.id,
+        name: Name::parse(name).unwrap(),
+        hint: "hp_live_abcd".to_owned(),
+        active: false,
+        expires_at: Some(Timestamp::from_micros(i64::MAX)),
+        created_at: NOW,
+    };
+    (key, ApiKeyHash([u8::try_from(number).unwrap(); 32]))
+}
+
+/// A database with the organizations `one` and `two`.
+async fn two_organizations(database: &Database) -> (Store, Organization, Organization) {
+    let store = open(database).await;
+    let (one, two) = (organization(1, "one"), organization(2, "two"));
+    let mut tx = store.begin().await.unwrap();
+    assert!(tx.insert_first_organization(&one).await.unwrap());
+    assert!(tx.insert_organization(&two).await.unwrap());
+    tx.commit().await.unwrap();
+    (store, one, two)
+}
+
+on_both_engines! {
+    async fn every_statement_is_understood(engine: Engine) {
+        let database = engine.database().await;
+        let store = open(&database).await;
+        let statements = statements();
+        assert!(statements.len() >= 30, "only {} statements; is a module missing from the list?", statements.len());
+        for (module, name, sql) in statements {
+            let prepared = match store.pool() {
+                Db::Sqlite(pool) => pool.prepare(sql.into_sql_str()).await.map(drop),
+                Db::Postgres(pool) => pool.prepare(sql.into_sql_str()).await.map(drop),
+            };
+            prepared.unwrap_or_else(|error| panic!("{module}::{name}: {error}\n{sql}"));
+        }
+    }
+
+    async fn organizations(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, _) = two_organizations(&database).await;
+        let found = store.find_organization("one").await.unwrap().unwrap();
+        assert_eq!((found.id, found.name, found.created_at), (one.id, one.name, NOW));
+        assert!(store.find_organization("three").await.unwrap().is_none());
+        let mut tx = store.begin().await.unwrap();
+        assert!(!tx.insert_first_organization(&organization(3, "three")).await.unwrap());
+        assert!(!tx.insert_organization(&organization(3, "one")).await.unwrap());
+    }
+
+    async fn what_is_not_committed_is_not_there(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, _) = two_organizations(&database).await;
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_service_account(&account(10, &one, "ci")).await.unwrap();
+        drop(tx);
+        assert!(store.find_service_account(one.id, &Reference::from("ci")).await.unwrap().is_none());
+    }
+
+    async fn workspaces(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, two) = two_organizations(&database).await;
+        let mut made = workspace(10, &one, "ws");
+        made.url = Some(WorkspaceUrl::parse("https://ws.example.com").unwrap());
+        made.signing_algorithm = SigningAlgorithm::EdDsa;
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_workspace(&made).await.unwrap();
+        tx.insert_workspace(&workspace(11, &two, "ws")).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let id = Reference::Id(made.id.0);
+        for found in [
+            store.find_workspace(one.id, &id).await,
+            store.find_workspace(one.id, &Reference::from("ws")).await,
+            store.find_workspace_by_audience(one.id, "urn:10:ws").await,
+            store.find_workspace_by_host(one.id, "ws.example.com").await,
+        ] {
+            let found = found.unwrap().unwrap();
+            assert_eq!((found.id, found.url, found.signing_algorithm), (made.id, made.url.clone(), SigningAlgorithm::EdDsa));
+        }
+        assert!(store.find_workspace(two.id, &id).await.unwrap().is_none());
+        assert!(store.find_workspace_by_audience(two.id, "urn:10:ws").await.unwrap().is_none());
+        assert!(store.find_workspace_by_host(two.id, "ws.example.com").await.unwrap().is_none());
+
+        let mut same_audience = workspace(12, &two, "other");
+        same_audience.audience = made.audience;
+        for (taken, column) in [(workspace(12, &one, "ws"), "slug"), (same_audience, "audience")] {
+            let refused = store.begin().await.unwrap().insert_workspace(&taken).await;
+            assert!(matches!(&refused, Err(StoreError::Conflict(what)) if what.contains(column)), "{refused:?}");
+        }
+        let orphan = workspace(13, &organization(9, "nine"), "ws");
+        assert!(matches!(store.begin().await.unwrap().insert_workspace(&orphan).await, Err(StoreError::Driver(_))));
+    }
+
+    async fn service_accounts(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, two) = two_organizations(&database).await;
+        let mut tx = store.begin().await.unwrap();
+        for number in 10..15 {
+            tx.insert_service_account(&ServiceAccount { active: number != 12, ..account(number, &one, &format!("ci-{number}")) }).await.unwrap();
+        }
+        tx.insert_service_account(&account(20, &two, "ci-10")).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let found = store.find_service_account(one.id, &Reference::from("ci-10")).await.unwrap().unwrap();
+        assert_eq!((found.id.0, found.description.as_str(), found.active), (Uuid::from_u128(10), "line\nline", true));
+        assert!(store.find_service_account(two.id, &Reference::Id(found.id.0)).await.unwrap().is_none());
+        // Names are compared to the letter.
+        assert!(store.find_service_account(one.id, &Reference::from("CI-10")).await.unwrap().is_none());
+
+        let list = async |filter: AccountFilter, after: u128, limit| {
+            let found = store.list_service_accounts(one.id, &filter, Uuid::from_u128(after), limit).await.unwrap();
+            found.into_iter().map(|account| account.id.0.as_u128()).collect::<Vec<_>>()
+        };
+        assert_eq!(list(AccountFilter::default(), 0, 3).await, [10, 11, 12]);
+        assert_eq!(list(AccountFilter::default(), 12, 3).await, [13, 14]);
+        assert_eq!(list(AccountFilter { active: Some(false), ..AccountFilter::default() }, 0, 10).await, [12]);
+        assert_eq!(list(AccountFilter { active: Some(true), ..AccountFilter::default() }, 0, 10).await, [10, 11, 13, 14]);
+        assert_eq!(list(AccountFilter { name: Some("ci-13".to_owned()), active: None }, 0, 10).await, [13]);
+
+        let refused = store.begin().await.unwrap().insert_service_account(&account(21, &one, "ci-10")).await;
+        assert!(matches!(&refused, Err(StoreError::Conflict(what)) if what.contains("name")), "{refused:?}");
+    }
+
+    async fn api_keys(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, _) = two_organizations(&database).await;
+        let owner = account(10, &one, "ci");
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_service_account(&owner).await.unwrap();
+        for number in 20..23 {
+            let (key, hash) = key(number, &owner, &format!("key-{number}"));
+            tx.insert_api_key(&key, &hash).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+
+        for found in [store.find_key_credential(&ApiKeyHash([21; 32])).await, store.find_key_credential_by_id(ApiKeyId(Uuid::from_u128(21))).await] {
+            let found = found.unwrap().unwrap();
+            assert_eq!((found.organization.id, found.account.id, found.key.id.0), (one.id, owner.id, Uuid::from_u128(21)));
+            assert_eq!((found.key.active, found.key.expires_at, found.key.hint.as_str()), (false, Some(Timestamp::from_micros(i64::MAX)), "hp_live_abcd"));
+        }
+        assert!(store.find_key_credential(&ApiKeyHash([99; 32])).await.unwrap().is_none());
+        let ids: Vec<_> = store.list_api_keys(owner.id, Uuid::from_u128(20), 9).await.unwrap().iter().map(|key| key.id.0.as_u128()).collect();
+        assert_eq!(ids, [21, 22]);
+
+        let (same_name, hash) = key(30, &owner, "key-20");
+        assert!(matches!(store.begin().await.unwrap().insert_api_key(&same_name, &hash).await, Err(StoreError::Conflict(_))));
+    }
+
+    async fn people_and_their_sign_ins(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, _) = two_organizations(&database).await;
+        let email = Email::parse("ada@example.com").unwrap();
+        let user = User { id: UserId(Uuid::from_u128(10)), organization_id: one.id, email: email.clone(), active: true, created_at: NOW };
+        let session = |number, expires_at| Session { id: SessionId(Uuid::from_u128(number)), user_id: user.id, expires_at };
+        let later = NOW.plus(Duration::from_mins(1));
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_user(&user, &SecretString::from("hash")).await.unwrap();
+        tx.insert_session(&session(20, NOW), NOW).await.unwrap();
+        tx.insert_session(&session(21, later), NOW).await.unwrap();
+        tx.commit().await.unwrap();
+
+        let stored = store.find_password(&email).await.unwrap().unwrap();
+        assert_eq!((stored.holder.user.id, stored.holder.organization.id, stored.hash.expose_secret()), (user.id, one.id, "hash"));
+        assert!(store.find_password(&Email::parse("eve@example.com").unwrap()).await.unwrap().is_none());
+        // A new sign-in sweeps away what is over.
+        assert!(store.find_session(SessionId(Uuid::from_u128(20))).await.unwrap().is_none());
+        let found = store.find_session(SessionId(Uuid::from_u128(21))).await.unwrap().unwrap();
+        assert_eq!((found.holder.user.email, found.session.expires_at), (email.clone(), later));
+
+        let mut tx = store.begin().await.unwrap();
+        tx.reset_password(user.id, &SecretString::from("other")).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(store.find_password(&email).await.unwrap().unwrap().hash.expose_secret(), "other");
+        assert!(store.find_session(SessionId(Uuid::from_u128(21))).await.unwrap().is_none());
+        let twin = User { id: UserId(Uuid::from_u128(11)), ..user };
+        assert!(matches!(store.begin().await.unwrap().insert_user(&twin, &SecretString::from("x")).await, Err(StoreError::Conflict(_))));
+    }
+
+    async fn roles(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, _) = two_organizations(&database).await;
+        let (owner, place) = (account(10, &one, "ci"), workspace(11, &one, "ws"));
+        let given = [
+            Assignment { role: Role::OrganizationMember, workspace: None },
+            Assignment { role: Role::WorkspaceViewer, workspace: Some(place.id) },
+        ];
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_service_account(&owner).await.unwrap();
+        tx.insert_workspace(&place).await.unwrap();
+        for (number, assignment) in (20..).zip(given) {
+            tx.insert_assignment(RoleAssignmentId(Uuid::from_u128(number)), one.id, Holder::ServiceAccount(owner.id), assignment, NOW).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(store.list_assignments(Holder::ServiceAccount(owner.id)).await.unwrap(), given);
+        assert!(store.list_assignments(Holder::User(UserId(owner.id.0))).await.unwrap().is_empty());
+    }
+
+    async fn signing_keys(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, _) = two_organizations(&database).await;
+        let key = |kid: &str, algorithm| StoredSigningKey { kid: kid.to_owned(), algorithm, public_jwk: "{}".to_owned(), sealed: vec![0, 1, 255] };
+        let mut tx = store.begin().await.unwrap();
+        assert!(tx.insert_signing_key(&key("a", SigningAlgorithm::Es256), NOW).await.unwrap());
+        assert!(!tx.insert_signing_key(&key("b", SigningAlgorithm::Es256), NOW).await.unwrap());
+        assert!(tx.insert_signing_key(&key("c", SigningAlgorithm::Rs256), NOW).await.unwrap());
+        tx.commit().await.unwrap();
+        let in_use = async || store.list_signing_keys_in_use(SigningAlgorithm::Es256).await.unwrap().into_iter().map(|key| key.kid).collect::<Vec<_>>();
+        assert_eq!(in_use().await, ["a"]);
+        let mut rs = workspace(10, &one, "rs");
+        rs.signing_algorithm = SigningAlgorithm::Rs256;
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_workspace(&rs).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(in_use().await, ["a", "c"]);
+        assert_eq!(store.count_signing_keys().await.unwrap(), 2);
+        assert_eq!(store.list_signing_keys_in_use(SigningAlgorithm::Es256).await.unwrap()[0].sealed, [0, 1, 255]);
+    }
+
+    async fn audit_events(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, _) = two_organizations(&database).await;
+        let event = Event {
+            id: AuditEventId(Uuid::from_u128(1)),
+            organization_id: Some(one.id),
+            occurred_at: NOW,
+            actor: Actor { id: Some(Uuid::from_u128(2)), api_key_id: Some(ApiKeyId(Uuid::from_u128(3))), ..Actor::operator() },
+            action: Action::TokenIssue,
+            target: Target::hourpass(),
+            outcome: Outcome::Denied("api_key_expired"),
+            origin: Origin {
+                address: Some("2001:db8::1".parse().unwrap()),
+                user_agent: Some("curl/8".to_owned()),
+                request_id: Some(RequestId(Uuid::from_u128(4))),
+            },
+            details: Some(serde_json::json!({ "a": "é" })),
+        };
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_event(&event).await.unwrap();
+        tx.commit().await.unwrap();
+        const SQL: &str = "SELECT reason, address, details, occurred_at FROM audit_events";
+        let row: (String, String, String, i64) = match store.pool() {
+            Db::Sqlite(pool) => sqlx::query_as(SQL).fetch_one(pool).await.unwrap(),
+            Db::Postgres(pool) => sqlx::query_as(SQL).fetch_one(pool).await.unwrap(),
+        };
+        assert_eq!(row, ("api_key_expired".to_owned(), "2001:db8::1".to_owned(), r#"{"a":"é"}"#.to_owned(), NOW.as_micros()));
+    }
+
+    async fn several_may_open_an_empty_database_at_once(engine: Engine) {
+        let database = engine.database().await;
+        let url = &database.url;
+        let opening: Vec<_> = (0..8).map(|_| { let url = url.clone(); tokio::spawn(async move { Store::open(&url, 2, Duration::from_secs(20)).await }) }).collect();
+        for one in opening {
+            one.await.unwrap().unwrap().ping().await.unwrap();
+        }
+    }
+
+    async fn a_newer_schema_is_left_alone(engine: Engine) {
+        const NEWER: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (9999, 'newer', TRUE, $1, 0)";
+        const TABLES: &str = "SELECT count(*) FROM organizations";
+        let database = engine.database().await;
+        let store = open(&database).await;
+        match store.pool() {
+            Db::Sqlite(pool) => sqlx::query(NEWER).bind(&b"x"[..]).execute(pool).await.map(drop).unwrap(),
+            Db::Postgres(pool) => sqlx::query(NEWER).bind(&b"x"[..]).execute(pool).await.map(drop).unwrap(),
+        }
+        let output = program(database.folder.path()).env("HOURPASS_SERVER__PORT", "0").env("HOURPASS_DATABASE__URL", &database.url).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains("the database has schema version 9999, and this hourpass knows versions up to 1"), "{message}");
+        let organizations: i64 = match store.pool() {
+            Db::Sqlite(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),
+            Db::Postgres(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),
+        };
+        assert_eq!(organizations, 0);
+        assert!(!database.folder.path().join("data").exists() && !database.folder.path().join("master.key").exists());
+    }
+}
+
+/// What a schema is made of: tables, columns with their type and whether they may be null, and unique indexes.
+type Schema = BTreeMap<String, (BTreeMap<String, (String, bool)>, BTreeSet<Vec<String>>)>;
+
+#[tokio::test]
+async fn both_engines_have_the_same_schema() {
+    let (sqlite, postgres) = (Engine::Sqlite.database().await, Engine::Postgres.database().await);
+    let (sqlite, postgres) = (open(&sqlite).await, open(&postgres).await);
+    let (Db::Sqlite(sqlite), Db::Postgres(postgres)) = (sqlite.pool(), postgres.pool()) else { panic!() };
+
+    let mut ours = Schema::new();
+    let columns = "SELECT t.name AS t, c.name AS c, c.type AS type, c.\"notnull\" AS required FROM sqlite_schema t, pragma_table_info(t.name) c \
+                   WHERE t.type = 'table' AND t.name <> '_sqlx_migrations'";
+    for row in sqlx::query(columns).fetch_all(sqlite).await.unwrap() {
+        let column = (row.get::<String, _>("type"), row.get::<bool, _>("required"));
+        ours.entry(row.get("t")).or_default().0.insert(row.get("c"), column);
+    }
+    let indexes = "SELECT t.name AS t, group_concat(c.name, ' ') AS columns FROM sqlite_schema t, pragma_index_list(t.name) i, pragma_index_info(i.name) c \
+                   WHERE t.type = 'table' AND t.name <> '_sqlx_migrations' GROUP BY t.name, i.name, i.\"unique\"";
+    for row in sqlx::query(indexes).fetch_all(sqlite).await.unwrap() {
+        let columns = row.get::<String, _>("columns").split(' ').map(str::to_owned).collect();
+        ours.entry(row.get("t")).or_default().1.insert(columns);
+    }
+
+    let mut theirs = Schema::new();
+    let columns = "SELECT table_name::text AS t, column_name::text AS c, data_type::text AS type, is_nullable = 'NO' AS required \
+                   FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'";
+    for row in sqlx::query(columns).fetch_all(postgres).await.unwrap() {
+        let (table, column, kind): (String, String, String) = (row.get("t"), row.get("c"), row.get("type"));
+        let kind = match kind.as_str() {
+            "uuid" | "bytea" => "BLOB",
+            "bigint" | "boolean" => "INTEGER",
+            "text" => "TEXT",
+            other => panic!("{table}.{column} is of type {other}"),
+        };
+        theirs.entry(table).or_default().0.insert(column, (kind.to_owned(), row.get("required")));
+    }
+    let indexes = "SELECT i.indrelid::regclass::text AS t, array_agg(a.attname::text ORDER BY k.ordinal) AS columns FROM pg_index i \
+                   CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k (attnum, ordinal) \
+                   JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+                   WHERE i.indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace) \
+                   AND i.indrelid::regclass::text <> '_sqlx_migrations' GROUP BY i.indexrelid, i.indrelid";
+    for row in sqlx::query(indexes).fetch_all(postgres).await.unwrap() {
+        theirs.entry(row.get("t")).or_default().1.insert(row.get("columns"));
+    }
+    assert!(ours.len() >= 9);
+    assert_eq!(ours, theirs);
+}
+
+#[tokio::test]
+async fn sqlite_keeps_what_it_acknowledges() {
+    let database = Engine::Sqlite.database().await;
+    let store = open(&database).await;
+    let Db::Sqlite(pool) = store.pool() else { panic!() };
+    for (pragma, value) in
+        [("PRAGMA synchronous", "2"), ("PRAGMA foreign_keys", "1"), ("PRAGMA journal_mode", "wal"), ("PRAGMA busy_timeout", "2000")]
+    {
+        let row = sqlx::query(sqlx::AssertSqlSafe(pragma)).fetch_one(pool).await.unwrap();
+        let found = row.try_get::<i64, _>(0).map_or_else(|_| row.get::<String, _>(0), |number| number.to_string());
+        assert_eq!(found, value, "{pragma}");
+    }
+}
+
+#[tokio::test]
+async fn urls_that_are_none_of_ours() {
+    for (url, why) in [("mysql://localhost/x", "must begin with sqlite:// or postgres://"), ("sqlite::memory:", "would lose everything")] {
+        let error = Store::open(url, 1, Duration::from_secs(1)).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Refused(text) if text.contains(why)), "{error}");
+    }
+    // A password in a URL is not repeated.
+    let error = Store::open("postgres://ada:hunter2@127.0.0.1:notaport/x", 1, Duration::from_secs(1)).await.unwrap_err();
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+}

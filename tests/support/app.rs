@@ -1,0 +1,136 @@
+//! A real server in this process, with time and randomness in the test's hands.
+
+use hourpass::app::{Application, open_administration};
+use hourpass::config::Config;
+use hourpass::domain::id::Reference;
+use hourpass::domain::name::{Audience, Name, Slug, WorkspaceUrl};
+use hourpass::domain::signing::SigningAlgorithm;
+use hourpass::service::{Administration, FirstStart, IssueKey, NewWorkspace, Sources};
+use hourpass::store::Store;
+use secrecy::ExposeSecret;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{Client, Database, Engine, MockClock, seeded};
+
+/// A server, until it is dropped.
+pub struct TestApp {
+    pub url: String,
+    pub database: Database,
+    pub clock: MockClock,
+    pub store: Store,
+    /// What `hourpass admin` does.
+    pub admin: Administration,
+    pub first_start: Option<FirstStart>,
+    sources: Sources,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+}
+
+impl TestApp {
+    pub async fn start(engine: Engine) -> Self {
+        Self::start_with(engine.database().await, &[]).await
+    }
+
+    /// With settings, named as in the environment.
+    pub async fn start_with(database: Database, settings: &[(&str, &str)]) -> Self {
+        let url = database.url.clone();
+        Self::start_at(database, &url, settings).await
+    }
+
+    /// With the server itself reaching the database by another URL, such as through a proxy.
+    pub async fn start_at(database: Database, server_url: &str, settings: &[(&str, &str)]) -> Self {
+        let clock = MockClock::new();
+        let sources = seeded(&clock);
+        let config = |url: &str| configure(&database, url, settings);
+        let mut application = Application::build(config(server_url), sources.clone()).await.unwrap_or_else(|error| panic!("{error}"));
+        let admin = open_administration(&config(&database.url), &sources).await.unwrap();
+        let first_start = application.take_first_start();
+        let (url, store) = (application.url().to_owned(), application.store().clone());
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(async move {
+            let _closed = application.run_until(async { drop(stopped.await) }).await;
+        });
+        Self { url, database, clock, store, admin, first_start, sources, stop: Some(stop), running }
+    }
+
+    /// Another server on the same database, as its configuration would make it.
+    pub async fn build_another(&self, settings: &[(&str, &str)]) -> Result<Application, hourpass::app::StartError> {
+        Application::build(configure(&self.database, &self.database.url, settings), self.sources.clone()).await
+    }
+
+    /// Stops the server and waits for its end.
+    pub async fn stop(mut self) -> Database {
+        drop(self.stop.take());
+        self.running.await.unwrap();
+        self.database
+    }
+
+    pub fn anyone(&self) -> Client {
+        Client::new(&self.url)
+    }
+
+    /// The key of the service account `bootstrap`: Organization Admin of `default`.
+    pub fn admin_key(&self) -> &str {
+        self.first_start.as_ref().expect("not the first start").api_key.expose()
+    }
+
+    pub fn admin_password(&self) -> &str {
+        self.first_start.as_ref().unwrap().admin_password.as_ref().unwrap().expose_secret()
+    }
+
+    /// Someone who may do everything in `default`.
+    pub fn admin_client(&self) -> Client {
+        self.anyone().with(self.admin_key())
+    }
+
+    /// A key of a service account with these roles, in the workspace where they are workspace roles.
+    pub async fn issue_key(&self, organization: &str, account: &str, roles: &[&str], workspace: Option<&str>) -> String {
+        // Keys are named after the time, which stands still.
+        self.clock.advance_seconds(1);
+        let wanted = IssueKey {
+            organization: organization.to_owned(),
+            service_account: Name::parse(account).unwrap(),
+            key_name: None,
+            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+            workspace: workspace.map(Reference::from),
+            expires_in_days: None,
+        };
+        self.admin.issue_key(wanted).await.unwrap().expose().to_owned()
+    }
+
+    pub async fn create_organization(&self, slug: &str) {
+        self.admin.create_organization(Slug::parse(slug).unwrap(), None).await.unwrap();
+    }
+
+    pub async fn create_workspace(&self, organization: &str, slug: &str, url: Option<&str>, algorithm: SigningAlgorithm, lifetime: Duration) {
+        let wanted = NewWorkspace {
+            organization: organization.to_owned(),
+            slug: Slug::parse(slug).unwrap(),
+            name: None,
+            url: url.map(|url| WorkspaceUrl::parse(url).unwrap()),
+            audience: Some(Audience::parse(&format!("https://{slug}.{organization}.example.com")).unwrap()),
+            signing_algorithm: algorithm,
+            token_lifetime: lifetime,
+        };
+        self.admin.create_workspace(wanted).await.unwrap();
+    }
+}
+
+fn configure(database: &Database, url: &str, settings: &[(&str, &str)]) -> Config {
+    let master_key_file = database.folder.path().join("master.key");
+    // A file that has to be there when it is named, so that a second server finds the first one's.
+    if !master_key_file.exists() {
+        std::fs::write(&master_key_file, "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n").unwrap();
+    }
+    let own = [
+        ("HOURPASS_SERVER__PORT", "0"),
+        ("HOURPASS_DATABASE__URL", url),
+        ("HOURPASS_DATABASE__TIMEOUT", "2s"),
+        ("HOURPASS_DATABASE__MAX_CONNECTIONS", "4"),
+        ("HOURPASS_SIGNING__MASTER_KEY_FILE", master_key_file.to_str().unwrap()),
+    ];
+    let all = own.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::load(None, all).unwrap_or_else(|error| panic!("{error}"))
+}

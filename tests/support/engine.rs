@@ -1,0 +1,40 @@
+//! A database of its own for each test.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sqlx::{Connection, Executor};
+use tempfile::TempDir;
+
+/// The engine that a test runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// An empty database, and a folder that goes with the test.
+pub struct Database {
+    pub url: String,
+    pub folder: TempDir,
+}
+
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+impl Engine {
+    pub async fn database(self) -> Database {
+        let folder = tempfile::tempdir().unwrap();
+        let url = match self {
+            Self::Sqlite => format!("sqlite://{}", folder.path().join("hourpass.db").display()),
+            Self::Postgres => {
+                let server = std::env::var("TEST_POSTGRES_URL")
+                    .expect("TEST_POSTGRES_URL is not set: run scripts/test, which starts a PostgreSQL for the tests");
+                let name = format!("test_{}_{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
+                let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+                connection.execute(sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"))).await.unwrap();
+                connection.close().await.unwrap();
+                format!("{}/{name}", server.rsplit_once('/').unwrap().0)
+            }
+        };
+        Database { url, folder }
+    }
+}
