@@ -311,10 +311,9 @@ on_both_engines! {
 
     async fn several_may_open_an_empty_database_at_once(engine: Engine) {
         let database = engine.database().await;
-        let url = &database.url;
-        let opening: Vec<_> = (0..8).map(|_| { let url = url.clone(); tokio::spawn(async move { Store::open(&url, 2, Duration::from_secs(20)).await }) }).collect();
-        for one in opening {
-            one.await.unwrap().unwrap().ping().await.unwrap();
+        let opening = (0..8).map(|_| Store::open(&database.url, 2, Duration::from_secs(20)));
+        for one in futures_util::future::join_all(opening).await {
+            one.unwrap().ping().await.unwrap();
         }
     }
 

@@ -10,7 +10,6 @@ use hourpass::store::Store;
 use secrecy::ExposeSecret;
 use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use super::{Client, Database, Engine, MockClock, seeded};
 
@@ -24,8 +23,8 @@ pub struct TestApp {
     pub admin: Administration,
     pub first_start: Option<FirstStart>,
     sources: Sources,
-    stop: Option<oneshot::Sender<()>>,
-    running: JoinHandle<()>,
+    /// Its end stops the server.
+    _stop: oneshot::Sender<()>,
 }
 
 impl TestApp {
@@ -49,22 +48,15 @@ impl TestApp {
         let first_start = application.take_first_start();
         let (url, store) = (application.url().to_owned(), application.store().clone());
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(async move {
+        tokio::spawn(async move {
             let _closed = application.run_until(async { drop(stopped.await) }).await;
         });
-        Self { url, database, clock, store, admin, first_start, sources, stop: Some(stop), running }
+        Self { url, database, clock, store, admin, first_start, sources, _stop: stop }
     }
 
     /// Another server on the same database, as its configuration would make it.
     pub async fn build_another(&self, settings: &[(&str, &str)]) -> Result<Application, hourpass::app::StartError> {
         Application::build(configure(&self.database, &self.database.url, settings), self.sources.clone()).await
-    }
-
-    /// Stops the server and waits for its end.
-    pub async fn stop(mut self) -> Database {
-        drop(self.stop.take());
-        self.running.await.unwrap();
-        self.database
     }
 
     pub fn anyone(&self) -> Client {
