@@ -281,6 +281,7 @@ on_both_engines! {
     }
 
     async fn audit_events(engine: Engine) {
+        const SQL: &str = "SELECT reason, address, details, occurred_at FROM audit_events";
         let database = engine.database().await;
         let (store, one, _) = two_organizations(&database).await;
         let event = Event {
@@ -301,7 +302,6 @@ on_both_engines! {
         let mut tx = store.begin().await.unwrap();
         tx.insert_event(&event).await.unwrap();
         tx.commit().await.unwrap();
-        const SQL: &str = "SELECT reason, address, details, occurred_at FROM audit_events";
         let row: (String, String, String, i64) = match store.pool() {
             Db::Sqlite(pool) => sqlx::query_as(SQL).fetch_one(pool).await.unwrap(),
             Db::Postgres(pool) => sqlx::query_as(SQL).fetch_one(pool).await.unwrap(),

@@ -37,7 +37,7 @@ impl Process {
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
         let mut this = Self { child, url: String::new(), lines, seen: Vec::new() };
         let line = this.wait_for("listening on ");
-        this.url = line.split_once("listening on ").unwrap().1.to_owned();
+        line.split_once("listening on ").unwrap().1.clone_into(&mut this.url);
         this
     }
 
