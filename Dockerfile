@@ -1,9 +1,8 @@
 # syntax=docker/dockerfile:1
-# Builds with nothing from the network but the base images, Debian's packages and crates.io.
+# Builds with nothing from the network but the two base images and crates.io.
 
-FROM rust:1.95-slim-bookworm AS build
-# aws-lc and SQLite are C.
-RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev make && rm -rf /var/lib/apt/lists/*
+# Not the slim image: aws-lc and SQLite are C, and this one has a compiler.
+FROM rust:1.95-bookworm AS build
 WORKDIR /src
 # Dependencies first, so that a change of our own code does not build them anew.
 COPY Cargo.toml Cargo.lock ./

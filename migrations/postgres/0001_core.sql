@@ -2,10 +2,12 @@
 -- The same tables, column for column, are in ../sqlite; a test compares the two.
 
 CREATE TABLE organizations (
-    id         UUID    NOT NULL PRIMARY KEY,
-    slug       TEXT    NOT NULL UNIQUE,
-    name       TEXT    NOT NULL,
-    created_at BIGINT  NOT NULL
+    id                   UUID    NOT NULL PRIMARY KEY,
+    slug                 TEXT    NOT NULL UNIQUE,
+    name                 TEXT    NOT NULL,
+    api_key_max_days     BIGINT,
+    api_key_default_days BIGINT,
+    created_at           BIGINT  NOT NULL
 );
 
 CREATE TABLE workspaces (
@@ -14,40 +16,63 @@ CREATE TABLE workspaces (
     slug                   TEXT    NOT NULL,
     name                   TEXT    NOT NULL,
     url                    TEXT,
+    host                   TEXT,
     audience               TEXT    NOT NULL UNIQUE,
     token_lifetime_seconds BIGINT  NOT NULL CHECK (token_lifetime_seconds BETWEEN 60 AND 3600),
     signing_algorithm      TEXT    NOT NULL,
     created_at             BIGINT  NOT NULL,
     UNIQUE (organization_id, slug),
-    UNIQUE (organization_id, url)
+    UNIQUE (organization_id, host)
 );
 
 CREATE TABLE service_accounts (
-    id              UUID    NOT NULL PRIMARY KEY,
-    organization_id UUID    NOT NULL REFERENCES organizations (id),
-    name            TEXT    NOT NULL,
-    description     TEXT    NOT NULL,
-    active          BOOLEAN NOT NULL,
-    created_at      BIGINT  NOT NULL,
+    id                   UUID    NOT NULL PRIMARY KEY,
+    organization_id      UUID    NOT NULL REFERENCES organizations (id),
+    name                 TEXT    NOT NULL,
+    description          TEXT    NOT NULL,
+    active               BOOLEAN NOT NULL,
+    created_at           BIGINT  NOT NULL,
+    last_used_at         BIGINT,
+    last_used_address    TEXT,
+    last_used_user_agent TEXT,
     UNIQUE (organization_id, name)
 );
 
--- Lists are read in the order of ids, which is the order of creation.
-CREATE UNIQUE INDEX service_accounts_by_organization ON service_accounts (organization_id, id);
+-- Lists are read in the order of ids, which is the order of creation; what they are filtered by stands in the index, too.
+CREATE INDEX service_accounts_list ON service_accounts (organization_id, id, active, last_used_at);
 
 CREATE TABLE api_keys (
     id                 UUID    NOT NULL PRIMARY KEY,
     service_account_id UUID    NOT NULL REFERENCES service_accounts (id),
     name               TEXT    NOT NULL,
-    hash               BYTEA   NOT NULL UNIQUE,
-    hint               TEXT    NOT NULL,
     active             BOOLEAN NOT NULL,
-    expires_at         BIGINT,
+    compromised_at     BIGINT,
     created_at         BIGINT  NOT NULL,
     UNIQUE (service_account_id, name)
 );
 
-CREATE UNIQUE INDEX api_keys_by_service_account ON api_keys (service_account_id, id);
+CREATE INDEX api_keys_list ON api_keys (service_account_id, id);
+
+-- What a key consists of: its current value (no retained_until), and the one that it had before the last rotation. Tokens name the grant_id of the value that
+-- they were obtained with; a value that gets a new grant_id ends them.
+CREATE TABLE api_key_values (
+    id                   UUID    NOT NULL PRIMARY KEY,
+    api_key_id           UUID    NOT NULL REFERENCES api_keys (id),
+    hash                 BYTEA   NOT NULL UNIQUE,
+    hint                 TEXT    NOT NULL,
+    grant_id             UUID    NOT NULL UNIQUE,
+    created_at           BIGINT  NOT NULL,
+    expires_at           BIGINT,
+    retained_until       BIGINT,
+    last_used_at         BIGINT,
+    last_used_address    TEXT,
+    last_used_user_agent TEXT
+);
+
+CREATE INDEX api_key_values_by_api_key ON api_key_values (api_key_id);
+-- However many rotations run at once, a key has one current value.
+CREATE UNIQUE INDEX api_key_values_current ON api_key_values (api_key_id) WHERE retained_until IS NULL;
+CREATE INDEX api_key_values_by_expiry ON api_key_values (expires_at) WHERE retained_until IS NULL;
 
 CREATE TABLE users (
     id              UUID    NOT NULL PRIMARY KEY,
@@ -98,24 +123,34 @@ CREATE UNIQUE INDEX signing_keys_current ON signing_keys (algorithm) WHERE retir
 
 -- Without foreign keys: an event outlives what it speaks of.
 CREATE TABLE audit_events (
-    id              UUID    NOT NULL PRIMARY KEY,
-    organization_id UUID,
-    occurred_at     BIGINT  NOT NULL,
-    actor_kind      TEXT    NOT NULL,
-    actor_id        UUID,
-    actor_name      TEXT    NOT NULL,
-    api_key_id      UUID,
-    session_id      UUID,
-    action          TEXT    NOT NULL,
-    target_kind     TEXT    NOT NULL,
-    target_id       UUID,
-    target_name     TEXT    NOT NULL,
-    outcome         TEXT    NOT NULL,
-    reason          TEXT,
-    address         TEXT,
-    user_agent      TEXT,
-    request_id      UUID,
-    details         TEXT
+    id               UUID    NOT NULL PRIMARY KEY,
+    organization_id  UUID,
+    occurred_at      BIGINT  NOT NULL,
+    actor_kind       TEXT    NOT NULL,
+    actor_id         UUID,
+    actor_name       TEXT    NOT NULL,
+    api_key_id       UUID,
+    session_id       UUID,
+    action           TEXT    NOT NULL,
+    resource         TEXT    NOT NULL,
+    target_kind      TEXT    NOT NULL,
+    target_id        UUID,
+    target_name      TEXT    NOT NULL,
+    outcome          TEXT    NOT NULL,
+    reason           TEXT,
+    address          TEXT,
+    user_agent       TEXT,
+    request_id       UUID,
+    token_expires_at BIGINT,
+    details          TEXT
 );
 
+-- An event's id begins with its time, so every index below is also in the order of time. Exchanges are by far the most: the indexes for changes and refusals
+-- leave them out, so that a rare event is found without reading past a million of them.
 CREATE INDEX audit_events_by_organization ON audit_events (organization_id, id);
+CREATE INDEX audit_events_by_actor ON audit_events (organization_id, actor_id, id);
+CREATE INDEX audit_events_by_target ON audit_events (organization_id, target_id, id);
+CREATE INDEX audit_events_changes ON audit_events (organization_id, resource, id) WHERE resource <> 'token';
+CREATE INDEX audit_events_changes_by_actor_name ON audit_events (organization_id, actor_name, id) WHERE resource <> 'token';
+CREATE INDEX audit_events_changes_by_target_name ON audit_events (organization_id, target_name, id) WHERE resource <> 'token';
+CREATE INDEX audit_events_denied ON audit_events (organization_id, id) WHERE outcome = 'denied';

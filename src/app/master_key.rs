@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -55,15 +55,26 @@ fn read(path: &Path) -> Result<MasterKey, StartError> {
 fn make(path: &Path, random: &dyn Random) -> Result<(), StartError> {
     let failed = |error: std::io::Error| StartError::MasterKey(format!("the master key file {} cannot be made: {error}", path.display()));
     let directory = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(directory).map_err(failed)?;
-    let temporary = directory.join(format!("master.key.{}", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed)?;
-    let written = writeln!(file, "{}", MasterKey::generate(random).expose_secret()).and_then(|()| file.sync_all());
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    // A name of its own: one that was left behind by a process that was killed is in nobody's way.
+    let mut suffix = [0; 8];
+    random.fill(&mut suffix);
+    let temporary = directory.join(format!("master.key.{:016x}", u64::from_be_bytes(suffix)));
+    let text = MasterKey::generate(random);
+    write(&temporary, &text).map_err(failed)?;
     // Unlike a rename, a link never takes the place of what another process made first.
-    let linked = written.and_then(|()| match fs::hard_link(&temporary, path) {
+    let linked = match fs::hard_link(&temporary, path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        other => other,
-    });
+        // Some volumes have no links. There, a crash at this very moment could leave half a file, which the next start would name.
+        Err(_) => write(path, &text).or_else(|error| if error.kind() == ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }),
+        Ok(()) => Ok(()),
+    };
     fs::remove_file(&temporary).map_err(failed)?;
     linked.and_then(|()| fs::File::open(directory)?.sync_all()).map_err(failed)
+}
+
+fn write(path: &Path, text: &SecretString) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    writeln!(file, "{}", text.expose_secret())?;
+    file.sync_all()
 }

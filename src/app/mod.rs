@@ -10,13 +10,16 @@ use std::time::Duration;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
+use governor::{Quota, RateLimiter};
 use secrecy::ExposeSecret;
 use tokio::net::TcpSocket;
 
-use crate::config::{Config, Database, Passwords as PasswordSettings};
-use crate::domain::api_key::KeyPrefix;
+use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings};
 use crate::http::{self, Limits, State};
-use crate::service::{Administration, AdministrationError, Authenticator, FirstStart, Lifecycle, Login, Passwords, Signing, SigningError, Sources};
+use crate::service::{
+    Administration, AdministrationError, AuditLog, Authenticator, FirstStart, Lifecycle, Login, Passwords, Signing, SigningError, Sources, Upkeep,
+    Usage,
+};
 use crate::store::{Store, StoreError};
 
 pub use system::system_sources;
@@ -52,6 +55,7 @@ pub struct Application {
     server: Server,
     handle: ServerHandle,
     store: Store,
+    upkeep: Upkeep,
     url: String,
     issuer: String,
     first_start: Option<FirstStart>,
@@ -68,20 +72,40 @@ impl Application {
         let listener = listen(SocketAddr::new(config.server.host, config.server.port))?;
         let address = listener.local_addr().map_err(StartError::Server)?;
         let url = format!("http://{address}");
-        let issuer = config.server.public_url.unwrap_or_else(|| url.clone());
+        let issuer = config.server.public_url.unwrap_or_else(|| {
+            if address.ip().is_unspecified() {
+                tracing::warn!("tokens will name {url} as their issuer, where nobody can reach it; set server.public_url");
+            }
+            url.clone()
+        });
 
         let store = open(&config.database).await?;
         let master = master_key::find(&config.signing, &config.database, store.count_signing_keys().await? > 0, &*sources.random)?;
         let signing = Arc::new(Signing::open(store.clone(), master, sources.clone()).await?);
         let passwords = passwords(&config.passwords, &sources);
-        let first_start = administration(&store, &sources, passwords.clone(), &config.api_keys.prefix)
+        let first_start = administration(&store, &sources, passwords.clone(), &config.api_keys)
             .bootstrap(&config.bootstrap.admin_email, config.bootstrap.admin_password.as_ref())
             .await?;
 
+        let usage = Arc::new(Usage::new(store.clone()));
+        let upkeep = Upkeep::new(store.clone(), sources.clone(), Arc::clone(&usage), config.audit.retention);
+        let prefix = config.api_keys.prefix.clone();
+        let (store_of, signing_of, usage_of) = (|| store.clone(), || Arc::clone(&signing), || Arc::clone(&usage));
         let state = web::Data::new(State {
-            login: Login::new(store.clone(), Arc::clone(&signing), passwords, sources.clone(), issuer.clone()),
-            authenticator: Authenticator::new(store.clone(), Arc::clone(&signing), sources.clone(), issuer.clone(), config.api_keys.direct_use),
-            lifecycle: Lifecycle::new(store.clone(), sources.clone(), config.api_keys.prefix),
+            login: Login::new(store_of(), signing_of(), passwords, usage_of(), sources.clone(), issuer.clone(), prefix.clone()),
+            authenticator: Authenticator::new(
+                store_of(),
+                signing_of(),
+                usage_of(),
+                sources.clone(),
+                issuer.clone(),
+                prefix,
+                config.api_keys.direct_use,
+            ),
+            lifecycle: lifecycle(&store, &sources, &config.api_keys),
+            audit_log: AuditLog::new(store.clone(), sources.clone()),
+            reports: config.api_keys.reports_per_minute.map(|reports| RateLimiter::keyed(Quota::per_minute(reports))),
+            trusted_proxies: config.server.trusted_proxies,
             signing,
             store: store.clone(),
             sources,
@@ -97,12 +121,12 @@ impl Application {
             .workers(config.server.workers)
             .disable_signals()
             // In whole seconds; `run_until` keeps the exact bound.
-            .shutdown_timeout(shutdown_grace.as_secs() + 1)
+            .shutdown_timeout(shutdown_grace.as_secs().saturating_add(1))
             .listen(listener)
             .map_err(StartError::Server)?
             .run();
         let handle = server.handle();
-        Ok(Self { server, handle, store, url, issuer, first_start, shutdown_grace })
+        Ok(Self { server, handle, store, upkeep, url, issuer, first_start, shutdown_grace })
     }
 
     /// The address listened on, as a URL.
@@ -123,6 +147,12 @@ impl Application {
         &self.store
     }
 
+    /// The work in the background, for tests that do not want to wait for it.
+    #[must_use]
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
+    }
+
     /// What the first start made, once.
     pub fn take_first_start(&mut self) -> Option<FirstStart> {
         self.first_start.take()
@@ -137,14 +167,17 @@ impl Application {
         let mut failed = None;
         tokio::select! {
             ended = &mut server => failed = ended.err(),
+            () = self.upkeep.run() => {}
             () = stop => {
                 tracing::info!("stopping");
                 let graceful = tokio::time::timeout(self.shutdown_grace, async { tokio::join!(self.handle.stop(true), &mut server) }).await;
                 if graceful.is_err() {
                     tracing::warn!("requests were still in progress at the end of server.shutdown_grace, and are given up");
-                    let _ended = tokio::join!(self.handle.stop(false), &mut server);
                 }
             }
+        }
+        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), self.upkeep.flush(true)).await {
+            tracing::warn!(%error, "when keys were last used could not be written");
         }
         // A connection that hangs in a broken network is not waited for.
         if tokio::time::timeout(Duration::from_secs(2), self.store.close()).await.is_err() {
@@ -161,12 +194,15 @@ impl Application {
 /// Where it cannot be opened.
 pub async fn open_administration(config: &Config, sources: &Sources) -> Result<Administration, StartError> {
     let store = open(&config.database).await?;
-    Ok(administration(&store, sources, passwords(&config.passwords, sources), &config.api_keys.prefix))
+    Ok(administration(&store, sources, passwords(&config.passwords, sources), &config.api_keys))
 }
 
-fn administration(store: &Store, sources: &Sources, passwords: Passwords, prefix: &KeyPrefix) -> Administration {
-    let lifecycle = Lifecycle::new(store.clone(), sources.clone(), prefix.clone());
-    Administration::new(store.clone(), sources.clone(), passwords, lifecycle)
+fn administration(store: &Store, sources: &Sources, passwords: Passwords, settings: &ApiKeys) -> Administration {
+    Administration::new(store.clone(), sources.clone(), passwords, lifecycle(store, sources, settings))
+}
+
+fn lifecycle(store: &Store, sources: &Sources, settings: &ApiKeys) -> Lifecycle {
+    Lifecycle::new(store.clone(), sources.clone(), settings.prefix.clone(), settings.max_retention)
 }
 
 fn passwords(settings: &PasswordSettings, sources: &Sources) -> Passwords {

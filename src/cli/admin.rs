@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-use super::Outcome;
+use super::{Outcome, print, say};
 use crate::app::{open_administration, system_sources};
 use crate::config::Config;
 use crate::domain::id::Reference;
@@ -15,6 +15,9 @@ use crate::domain::name::{Audience, Email, Invalid, Name, Slug, WorkspaceUrl, ch
 use crate::domain::role::Role;
 use crate::domain::signing::SigningAlgorithm;
 use crate::service::{IssueKey, NewWorkspace, generate_password};
+
+/// What to do where a generated password was not seen.
+const LOST_PASSWORD: &str = "the password is lost; get another with `hourpass admin reset-password`";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Admin {
@@ -139,35 +142,35 @@ impl Admin {
             Self::IssueKey(arguments) => {
                 let IssueKeyArguments { organization, service_account, roles, workspace, key_name, expires_in_days } = arguments;
                 let key = administration.issue_key(IssueKey { organization, service_account, key_name, roles, workspace, expires_in_days }).await?;
-                println!("{}", key.expose());
+                print(&format!("{}\n", key.expose()), "the key is lost; delete it, and make another")?;
             }
             Self::CreateOrganization(arguments) => {
                 let organization = administration.create_organization(arguments.slug, arguments.name).await?;
-                println!("{}", organization.id);
-                eprintln!("made organization {}", organization.slug);
+                say(&format!("made organization {}", organization.slug));
+                print(&format!("{}\n", organization.id), "it was made")?;
             }
             Self::CreateWorkspace(arguments) => {
                 let CreateWorkspaceArguments { organization, slug, name, url, audience, signing_algorithm, token_lifetime } = arguments;
                 let wanted = NewWorkspace { organization, slug, name, url, audience, signing_algorithm, token_lifetime };
                 let workspace = administration.create_workspace(wanted).await?;
-                println!("{}", workspace.id);
-                eprintln!("made workspace {}; its tokens have the audience {}", workspace.slug, workspace.audience);
+                say(&format!("made workspace {}; its tokens have the audience {}", workspace.slug, workspace.audience));
+                print(&format!("{}\n", workspace.id), "it was made")?;
             }
             Self::CreateUser(arguments) => {
                 let (password, generated) = arguments.password.get()?;
                 let user = administration.create_user(&arguments.organization, arguments.email, &arguments.roles, &password).await?;
+                say(&format!("made user {}", user.email));
                 if generated {
-                    println!("{}", password.expose_secret());
+                    print(&format!("{}\n", password.expose_secret()), LOST_PASSWORD)?;
                 }
-                eprintln!("made user {}", user.email);
             }
             Self::ResetPassword(arguments) => {
                 let (password, generated) = arguments.password.get()?;
                 administration.reset_password(&arguments.email, &password).await?;
+                say(&format!("replaced the password of {} and ended their sign-ins", arguments.email));
                 if generated {
-                    println!("{}", password.expose_secret());
+                    print(&format!("{}\n", password.expose_secret()), LOST_PASSWORD)?;
                 }
-                eprintln!("replaced the password of {} and ended their sign-ins", arguments.email);
             }
         }
         Ok(())

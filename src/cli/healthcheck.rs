@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::Outcome;
+use super::{Outcome, print};
 use crate::config::Config;
 
 #[derive(Debug, Args)]
@@ -31,8 +31,7 @@ impl Healthcheck {
         let response = client.get(&url).send().await.map_err(|error| format!("{url} does not answer: {}", root_cause(&error)))?;
         let status = response.status();
         if status.is_success() {
-            println!("{}", response.text().await?);
-            Ok(())
+            print(&format!("{}\n", response.text().await?), "the server is well")
         } else {
             Err(format!("{url} answered {status}").into())
         }

@@ -5,7 +5,7 @@ mod healthcheck;
 mod serve;
 
 use std::error::Error;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,16 +45,14 @@ pub fn run() -> ExitCode {
     match execute(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hourpass: {error}");
+            say(&format!("hourpass: {error}"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn execute(arguments: Arguments) -> Outcome {
-    // Taken here and handed on, so that a test can set what it likes without touching its own process.
-    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let config = Config::load(arguments.config.as_deref(), environment)?;
+    let config = Config::load(arguments.config.as_deref(), std::env::vars_os())?;
     start_logging(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -69,11 +67,24 @@ fn execute(arguments: Arguments) -> Outcome {
     })
 }
 
+/// Writes a line to standard error. Whoever reads it may be gone, which is no reason to stop.
+fn say(line: &str) {
+    let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Writes a result to standard output; `otherwise` says what to do where it cannot be written, for it is shown this once.
+fn print(result: &str, otherwise: &str) -> Outcome {
+    let mut output = std::io::stdout().lock();
+    output.write_all(result.as_bytes()).and_then(|()| output.flush()).map_err(|error| format!("this cannot be printed: {error}; {otherwise}").into())
+}
+
 fn start_logging(log: &Log) -> Outcome {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&log.filter)?)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(std::io::stderr().is_terminal())
+        // What reports a failed write would itself write, and end the request in a panic.
+        .log_internal_errors(false);
     match log.format {
         LogFormat::Pretty => logs.with_target(false).init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),

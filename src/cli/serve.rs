@@ -1,11 +1,9 @@
 //! `hourpass serve`.
 
-use std::io::Write;
-
 use secrecy::ExposeSecret;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::Outcome;
+use super::{Outcome, print, say};
 use crate::app::{Application, system_sources};
 use crate::config::Config;
 use crate::service::FirstStart;
@@ -13,23 +11,28 @@ use crate::service::FirstStart;
 pub(super) async fn run(config: Config) -> Outcome {
     // Before the server starts: a signal that comes while it does is not to be lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut application = Application::build(config, system_sources()).await?;
-    if let Some(made) = application.take_first_start() {
-        // The only time that these are shown. Standard output, so that they do not end in a log.
-        let mut output = std::io::stdout().lock();
-        output.write_all(welcome(&made, application.url()).as_bytes())?;
-        output.flush()?;
-    }
-    eprintln!("listening on {}", application.url());
-    tracing::info!(issuer = application.issuer(), "started");
-    let stop = async move {
+    let mut stop = Box::pin(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+    });
+    let mut application = tokio::select! {
+        built = Application::build(config, system_sources()) => built?,
+        () = &mut stop => return Err("stopped before the server had started".into()),
     };
+    if let Some(made) = application.take_first_start() {
+        // Standard output, so that they do not end in a log.
+        print(&welcome(&made, application.url()), RECOVERY)?;
+    }
+    say(&format!("listening on {}", application.url()));
+    tracing::info!(issuer = application.issuer(), "started");
     Ok(application.run_until(stop).await?)
 }
+
+/// What to do where the secrets of the first start were not seen.
+const RECOVERY: &str = "get new ones with `hourpass admin reset-password --email ...` and \
+                        `hourpass admin issue-key --organization default --service-account bootstrap`";
 
 fn welcome(made: &FirstStart, url: &str) -> String {
     let password = made.admin_password.as_ref().map_or("(as configured)", |password| password.expose_secret());

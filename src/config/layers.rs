@@ -4,6 +4,7 @@
 //! as what its default is, and a password made of digits stays a text.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
@@ -87,10 +88,12 @@ impl Layers {
     ///
     /// # Errors
     /// Where one names an unknown setting, or its text cannot be of the default's type.
-    pub fn add_environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) -> Result<Vec<String>, ConfigError> {
+    pub fn add_environment(&mut self, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<String>, ConfigError> {
         let mut warnings = Vec::new();
         for (variable, text) in environment {
+            let variable = variable.to_string_lossy().into_owned();
             let Some(rest) = variable.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+            let text = text.into_string().map_err(|_| ConfigError(format!("{variable} is not UTF-8")))?;
             let Some((section, key)) = rest.split_once("__") else {
                 if let Some(name) = self.names().find(|name| name.replace('.', "_").eq_ignore_ascii_case(rest)) {
                     warnings.push(format!("{variable} is not a setting and is ignored; for {name} set {}", variable_of(name)));
@@ -99,6 +102,10 @@ impl Layers {
             };
             let name = format!("{section}.{key}").to_ascii_lowercase();
             let setting = self.0.get_mut(&name).ok_or_else(|| ConfigError(format!("{variable}: there is no setting {name}; {LIST}")))?;
+            // Compose files and shells pass on what is not set as an empty text.
+            if text.is_empty() {
+                continue;
+            }
             let value = match setting.value {
                 Value::Integer(_) => text.trim().parse().ok().map(Value::Integer),
                 Value::Boolean(_) => text.trim().parse().ok().map(Value::Boolean),
@@ -191,6 +198,8 @@ mod tests {
                     "bootstrap.admin_email" => "ada@example.com",
                     "bootstrap.admin_password" => "0012345678901234",
                     "api_keys.prefix" => "hp_test_",
+                    "server.trusted_proxies" => "10.0.0.0/8, ::1/128",
+                    "api_keys.max_retention" => "7days",
                     "log.format" => "json",
                     "database.url" => "postgres://localhost/hourpass",
                     "signing.master_key" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
@@ -225,7 +234,7 @@ mod tests {
             let path = directory.path().join("hourpass.toml");
             std::fs::write(&path, format!("[{section}]\n{key} = {value}\n")).unwrap();
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let variable = (variable_of(&name), text);
+            let variable = (variable_of(&name).into(), text.into());
 
             let from_file = Config::load(Some(&path), []).unwrap_or_else(|error| panic!("{name} from a file: {error}"));
             let from_environment = Config::load(None, [variable]).unwrap_or_else(|error| panic!("{name} from the environment: {error}"));
@@ -242,7 +251,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("hourpass.toml");
         std::fs::write(&path, "[server]\nport = 1\nhost = \"::1\"\n").unwrap();
-        let config = Config::load(Some(&path), [("HOURPASS_SERVER__PORT".to_owned(), "2".to_owned())]).unwrap();
+        let config = Config::load(Some(&path), [("HOURPASS_SERVER__PORT".into(), "2".into())]).unwrap();
         assert_eq!((config.server.port, config.server.host.to_string()), (2, "::1".to_owned()));
     }
 
@@ -254,7 +263,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             Config::load(Some(&path), []).unwrap_err().to_string().replace(&path.display().to_string(), "FILE")
         };
-        let from_environment = |variable: &str, text: &str| Config::load(None, [(variable.to_owned(), text.to_owned())]).unwrap_err().to_string();
+        let from_environment = |variable: &str, text: &str| Config::load(None, [(variable.into(), text.into())]).unwrap_err().to_string();
 
         assert_eq!(from_file("[server]\nprot = 1"), "FILE: there is no setting server.prot; config/default.toml lists all");
         assert_eq!(from_file("port = 1"), "FILE: port stands outside a section; write it below a line such as [server]");
@@ -272,13 +281,23 @@ mod tests {
             "database.timeout (from HOURPASS_DATABASE__TIMEOUT) must be a duration from 100ms to 1m, such as 10s"
         );
         assert!(from_environment("HOURPASS_SERVER__PUBLIC_URL", "https://a/b").contains("must end after the host and port: https://a"));
+        assert!(from_environment("HOURPASS_SERVER__TRUSTED_PROXIES", "10.0.0.0/8, x").contains("x is not a network"));
+        let not_text = std::os::unix::ffi::OsStringExt::from_vec(vec![0xFF]);
+        let error = Config::load(None, [("HOURPASS_SIGNING__MASTER_KEY".into(), not_text)]).unwrap_err();
+        assert_eq!(error.to_string(), "HOURPASS_SIGNING__MASTER_KEY is not UTF-8");
         assert!(Config::load(Some(Path::new("/nowhere.toml")), []).unwrap_err().to_string().contains("/nowhere.toml cannot be read"));
+    }
+
+    #[test]
+    fn an_empty_variable_leaves_the_setting_as_it_is() {
+        let variables = ["HOURPASS_SERVER__PORT", "HOURPASS_SERVER__HOST", "HOURPASS_DATABASE__URL"].map(|name| (name.into(), "".into()));
+        assert_eq!(Config::load(None, variables).unwrap().server.port, 8080);
     }
 
     #[test]
     fn variables_of_others_are_let_be() {
         let variables = [("HOURPASS_PORT", "tcp://10.0.0.1:80"), ("HOURPASS_SERVER_PORT", "9000"), ("PATH", "/bin")];
-        let config = Config::load(None, variables.map(|(name, value)| (name.to_owned(), value.to_owned()))).unwrap();
+        let config = Config::load(None, variables.map(|(name, value)| (name.into(), value.into()))).unwrap();
         assert_eq!(config.server.port, 8080);
         assert_eq!(config.warnings, ["HOURPASS_SERVER_PORT is not a setting and is ignored; for server.port set HOURPASS_SERVER__PORT"]);
     }

@@ -3,10 +3,11 @@
 mod layers;
 mod sections;
 
+use std::ffi::OsString;
 use std::path::Path;
 
 pub use layers::{ConfigError, Layers};
-pub use sections::{ApiKeys, Bootstrap, Database, Log, LogFormat, Passwords, Server, Signing};
+pub use sections::{ApiKeys, Audit, Bootstrap, Database, Log, LogFormat, Passwords, Server, Signing};
 
 /// Every setting.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Config {
     pub signing: Signing,
     /// `[api_keys]`
     pub api_keys: ApiKeys,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[passwords]`
     pub passwords: Passwords,
     /// `[bootstrap]`
@@ -34,7 +37,7 @@ impl Config {
     ///
     /// # Errors
     /// One line that names the setting, where it stands, and what it should be.
-    pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub fn load(file: Option<&Path>, environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Self, ConfigError> {
         let mut layers = Layers::defaults()?;
         if let Some(path) = file {
             layers.add_file(path)?;
@@ -45,6 +48,7 @@ impl Config {
             database: Database::read(&layers)?,
             signing: Signing::read(&layers)?,
             api_keys: ApiKeys::read(&layers)?,
+            audit: Audit::read(&layers)?,
             passwords: Passwords::read(&layers)?,
             bootstrap: Bootstrap::read(&layers)?,
             log: Log::read(&layers)?,

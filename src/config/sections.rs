@@ -1,9 +1,11 @@
 //! The sections of the settings. What each means, and its default, stands in `config/default.toml`.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 
@@ -34,6 +36,8 @@ pub struct Server {
     pub request_timeout: Duration,
     /// The longest time that a stop waits for requests.
     pub shutdown_grace: Duration,
+    /// Networks whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Server {
@@ -50,6 +54,7 @@ impl Server {
             body_timeout: layers.duration("server.body_timeout", 100 * MILLISECOND..=10 * MINUTE)?,
             request_timeout: layers.duration("server.request_timeout", 100 * MILLISECOND..=10 * MINUTE)?,
             shutdown_grace: layers.duration("server.shutdown_grace", Duration::ZERO..=10 * MINUTE)?,
+            trusted_proxies: layers.parsed("server.trusted_proxies", parse_networks)?,
         })
     }
 }
@@ -107,11 +112,35 @@ pub struct ApiKeys {
     pub prefix: KeyPrefix,
     /// Whether a key is accepted as Bearer.
     pub direct_use: bool,
+    /// The longest time that an old value works after a rotation.
+    pub max_retention: Duration,
+    /// How many reports of leaked keys an address may send in a minute; without this, reports are switched off.
+    pub reports_per_minute: Option<NonZeroU32>,
 }
 
 impl ApiKeys {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
-        Ok(Self { prefix: layers.parsed("api_keys.prefix", KeyPrefix::parse)?, direct_use: layers.boolean("api_keys.direct_use")? })
+        let reports: u32 = layers.number("api_keys.reports_per_minute", 1..=1_000_000)?;
+        Ok(Self {
+            prefix: layers.parsed("api_keys.prefix", KeyPrefix::parse)?,
+            direct_use: layers.boolean("api_keys.direct_use")?,
+            max_retention: layers.duration("api_keys.max_retention", Duration::ZERO..=366 * 24 * 60 * MINUTE)?,
+            reports_per_minute: NonZeroU32::new(reports).filter(|_| layers.boolean("api_keys.report") == Ok(true)),
+        })
+    }
+}
+
+/// What becomes of the audit trail.
+#[derive(Debug)]
+pub struct Audit {
+    /// How long events are kept; without this, for ever.
+    pub retention: Option<Duration>,
+}
+
+impl Audit {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let days: u64 = layers.number("audit.retention_days", 0..=36_500)?;
+        Ok(Self { retention: (days > 0).then(|| Duration::from_hours(24 * days)) })
     }
 }
 
@@ -186,6 +215,14 @@ impl Log {
             filter: layers.parsed("log.filter", |text| EnvFilter::try_new(text).map(|_| text.to_owned()))?,
         })
     }
+}
+
+/// Networks, or single addresses, with commas between them.
+fn parse_networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let network = |text: &str| {
+        text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| format!("{text} is not a network, such as 10.0.0.0/8"))
+    };
+    text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(network).collect()
 }
 
 fn or_cores(number: usize) -> usize {

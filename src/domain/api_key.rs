@@ -82,6 +82,14 @@ impl RawApiKey {
         body.len() > SECRET_LENGTH && self.0.len() <= KeyPrefix::MAX + SECRET_LENGTH + CHECKSUM_LENGTH && checksum(body) == presented
     }
 
+    /// Whether it is worth a look-up. A key of ours has a checksum that holds. An imported one has another form, of which only this is known: that it is some
+    /// length of visible ASCII.
+    #[must_use]
+    pub fn may_exist(&self, prefix: &KeyPrefix) -> bool {
+        let foreign = || (16..=500).contains(&self.0.len()) && self.0.bytes().all(|byte| byte.is_ascii_graphic());
+        self.is_well_formed() || (!self.0.starts_with(&prefix.0) && foreign())
+    }
+
     /// What the key is found by.
     #[must_use]
     pub fn hash(&self) -> ApiKeyHash {
@@ -201,6 +209,19 @@ mod tests {
     fn junk_is_not_well_formed() {
         for junk in ["", "hp_live_", "éééééé", "a.b.c", &"x".repeat(57), &"x".repeat(1_000_000)] {
             assert!(!RawApiKey::from_presented(junk.to_owned()).is_well_formed(), "{junk:.20}");
+        }
+    }
+
+    #[test]
+    fn keys_of_other_systems_are_looked_up() {
+        let prefix = KeyPrefix::parse("hp_live_").unwrap();
+        let may_exist = |text: &str| RawApiKey::from_presented(text.to_owned()).may_exist(&prefix);
+        assert!(may_exist("vf_live_0123456789abcdef0123456789abcdef0123456789abcdef"));
+        assert!(may_exist(key(3).expose()));
+        for junk in
+            ["", "short", "hp_live_0123456789abcdef0123456789abcdef", "has a space in the middle", "é".repeat(20).as_str(), "x".repeat(501).as_str()]
+        {
+            assert!(!may_exist(junk), "{junk}");
         }
     }
 

@@ -23,7 +23,7 @@ pub struct Origin {
 /// Who did it, as they were called then.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// `service_account`, `user`, `operator` (someone with the database at hand) or `system` (Hourpass itself).
+    /// `service_account`, `user`, `unknown`, `operator` (someone with the database at hand) or `system` (Hourpass itself).
     pub kind: &'static str,
     /// Their id.
     pub id: Option<Uuid>,
@@ -31,11 +31,17 @@ pub struct Actor {
     pub name: String,
     /// The API key that they used.
     pub api_key_id: Option<ApiKeyId>,
-    /// The sign-in that they used.
+    /// The sign-in, or the value of the API key, that they used.
     pub session_id: Option<SessionId>,
 }
 
 impl Actor {
+    /// Someone who did not prove who they are.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { kind: "unknown", id: None, name: "unknown".to_owned(), api_key_id: None, session_id: None }
+    }
+
     /// Someone who runs `hourpass admin` on the database.
     #[must_use]
     pub fn operator() -> Self {
@@ -56,7 +62,7 @@ impl From<&KeyCredential> for Actor {
             id: Some(credential.account.id.0),
             name: credential.account.name.to_string(),
             api_key_id: Some(credential.key.id),
-            session_id: None,
+            session_id: Some(credential.value.grant),
         }
     }
 }
@@ -68,7 +74,7 @@ impl From<&UserCredential> for Actor {
 }
 
 /// What it was done to, as it was called then.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// Such as `service_account`.
     pub kind: &'static str,
@@ -123,12 +129,32 @@ pub enum Action {
     TokenIssue,
     /// An organization was made.
     OrganizationCreate,
+    /// An organization was changed.
+    OrganizationUpdate,
     /// A workspace was made.
     WorkspaceCreate,
     /// A service account was made.
     ServiceAccountCreate,
+    /// A service account was changed, activated or deactivated.
+    ServiceAccountUpdate,
+    /// A service account was deleted, with its keys.
+    ServiceAccountDelete,
+    /// The tokens of all keys of a service account were ended.
+    ServiceAccountRevokeTokens,
     /// An API key was made.
     ApiKeyCreate,
+    /// An API key of another system was made known by its hash.
+    ApiKeyImport,
+    /// An API key was changed, activated or deactivated, or the retention of its old value was moved.
+    ApiKeyUpdate,
+    /// An API key got a new value.
+    ApiKeyRotate,
+    /// An API key was deleted.
+    ApiKeyDelete,
+    /// The tokens of an API key were ended.
+    ApiKeyRevokeTokens,
+    /// An API key was found to be in wrong hands.
+    ApiKeyCompromise,
     /// A user was made.
     UserCreate,
     /// A user's password was replaced and their sign-ins ended.
@@ -140,20 +166,59 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every one of them.
+    pub const ALL: [Self; 19] = [
+        Self::TokenIssue,
+        Self::OrganizationCreate,
+        Self::OrganizationUpdate,
+        Self::WorkspaceCreate,
+        Self::ServiceAccountCreate,
+        Self::ServiceAccountUpdate,
+        Self::ServiceAccountDelete,
+        Self::ServiceAccountRevokeTokens,
+        Self::ApiKeyCreate,
+        Self::ApiKeyImport,
+        Self::ApiKeyUpdate,
+        Self::ApiKeyRotate,
+        Self::ApiKeyDelete,
+        Self::ApiKeyRevokeTokens,
+        Self::ApiKeyCompromise,
+        Self::UserCreate,
+        Self::UserResetPassword,
+        Self::RoleAssign,
+        Self::SigningKeyCreate,
+    ];
+
     /// As in the database and in JSON: `resource.verb`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TokenIssue => "token.issue",
             Self::OrganizationCreate => "organization.create",
+            Self::OrganizationUpdate => "organization.update",
             Self::WorkspaceCreate => "workspace.create",
             Self::ServiceAccountCreate => "service_account.create",
+            Self::ServiceAccountUpdate => "service_account.update",
+            Self::ServiceAccountDelete => "service_account.delete",
+            Self::ServiceAccountRevokeTokens => "service_account.revoke_tokens",
             Self::ApiKeyCreate => "api_key.create",
+            Self::ApiKeyImport => "api_key.import",
+            Self::ApiKeyUpdate => "api_key.update",
+            Self::ApiKeyRotate => "api_key.rotate",
+            Self::ApiKeyDelete => "api_key.delete",
+            Self::ApiKeyRevokeTokens => "api_key.revoke_tokens",
+            Self::ApiKeyCompromise => "api_key.compromise",
             Self::UserCreate => "user.create",
             Self::UserResetPassword => "user.reset_password",
             Self::RoleAssign => "role.assign",
             Self::SigningKeyCreate => "signing_key.create",
         }
+    }
+
+    /// The part before the dot.
+    #[must_use]
+    pub fn resource(self) -> &'static str {
+        self.as_str().split_once('.').map_or("", |(resource, _)| resource)
     }
 }
 
@@ -185,6 +250,8 @@ pub struct Event {
     pub outcome: Outcome,
     /// Where the request came from.
     pub origin: Origin,
-    /// What was set or asked, as a JSON object; never a secret.
+    /// For an issued token: when it expires.
+    pub token_expires_at: Option<Timestamp>,
+    /// What was set, changed or asked, as a JSON object; never a secret.
     pub details: Option<serde_json::Value>,
 }

@@ -53,7 +53,7 @@ pub struct AccessTokenClaims {
     /// The API key that it was obtained with.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub api_key_id: Option<ApiKeyId>,
-    /// The sign-in that it was obtained with, for a person (OpenID Connect Front-Channel Logout 1.0, section 3).
+    /// What it was obtained with, and ends with: a person's sign-in, or a value of an API key (OpenID Connect Front-Channel Logout 1.0, section 3).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sid: Option<SessionId>,
     /// What kind of caller it stands for.

@@ -1,6 +1,6 @@
 //! What someone proves who they are with, and whether it still counts.
 
-use super::entity::{ApiKey, Organization, ServiceAccount, Session, User};
+use super::entity::{ApiKey, KeyValue, Organization, ServiceAccount, Session, User};
 use super::time::Timestamp;
 
 /// Why a credential that was proven to be held is refused all the same. Its holder is told.
@@ -12,6 +12,9 @@ pub enum Refusal {
     /// The key's time is over.
     #[error("this API key has expired; make a new one")]
     ApiKeyExpired,
+    /// The key has another value since, and the time for which this one was kept is over.
+    #[error("this API key was rotated, and this old value no longer works; use the new one")]
+    ApiKeyRotated,
     /// The account was deactivated.
     #[error("this service account is deactivated; ask an administrator of the organization")]
     ServiceAccountInactive,
@@ -27,6 +30,7 @@ impl Refusal {
         match self {
             Self::ApiKeyInactive => "api_key_inactive",
             Self::ApiKeyExpired => "api_key_expired",
+            Self::ApiKeyRotated => "api_key_rotated",
             Self::ServiceAccountInactive => "service_account_inactive",
             Self::UserInactive => "user_inactive",
         }
@@ -42,6 +46,8 @@ pub struct KeyCredential {
     pub account: ServiceAccount,
     /// The key.
     pub key: ApiKey,
+    /// The value of it that was presented, or that the token was obtained with.
+    pub value: KeyValue,
 }
 
 impl KeyCredential {
@@ -54,7 +60,9 @@ impl KeyCredential {
             Err(Refusal::ServiceAccountInactive)
         } else if !self.key.active {
             Err(Refusal::ApiKeyInactive)
-        } else if self.key.expires_at.is_some_and(|expiry| expiry <= now) {
+        } else if self.value.retained_until.is_some_and(|end| end <= now) {
+            Err(Refusal::ApiKeyRotated)
+        } else if self.value.expires_at.is_some_and(|expiry| expiry <= now) {
             Err(Refusal::ApiKeyExpired)
         } else {
             Ok(())

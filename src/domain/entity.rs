@@ -1,7 +1,7 @@
 //! The things that Hourpass keeps.
 
-use super::id::{ApiKeyId, OrganizationId, ServiceAccountId, SessionId, UserId, WorkspaceId};
-use super::name::{Audience, Email, Name, Slug, WorkspaceUrl};
+use super::id::{ApiKeyId, KeyValueId, OrganizationId, ServiceAccountId, SessionId, UserId, WorkspaceId};
+use super::name::{Audience, Email, Invalid, Name, Slug, WorkspaceUrl};
 use super::signing::SigningAlgorithm;
 use super::time::Timestamp;
 
@@ -14,8 +14,37 @@ pub struct Organization {
     pub slug: Slug,
     /// Its name.
     pub name: Name,
+    /// How long its API keys may live.
+    pub key_policy: KeyPolicy,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// How long the API keys of an organization may live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyPolicy {
+    /// At most so many days; without this, also for ever.
+    pub max_days: Option<u16>,
+    /// So many days where nothing is asked for; without this, as long as they may.
+    pub default_days: Option<u16>,
+}
+
+impl KeyPolicy {
+    /// The greatest number of days that can be asked for: ten years.
+    pub const LIMIT: u16 = 3_650;
+
+    /// The days that a new value of a key lives, or nothing for ever. `asked` is nothing where nothing was said.
+    ///
+    /// # Errors
+    /// Where it is more than the organization allows.
+    pub fn lifetime(self, asked: Option<Option<u16>>) -> Result<Option<u16>, Invalid> {
+        let days = asked.unwrap_or(self.default_days.or(self.max_days));
+        match (days, self.max_days) {
+            (None, Some(max)) => Err(Invalid(format!("must be at most {max}, as your organization has it; keys that never expire are not allowed"))),
+            (Some(days), Some(max)) if days > max => Err(Invalid(format!("must be at most {max}, as your organization has it"))),
+            _ => Ok(days),
+        }
+    }
 }
 
 /// A resource service or environment of an organization: what a token is for.
@@ -56,9 +85,22 @@ pub struct ServiceAccount {
     pub active: bool,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When and from where one of its keys was last used.
+    pub last_use: Option<LastUse>,
 }
 
-/// A credential of a service account. The key itself is not kept.
+/// When and from where something was last used. It may be a minute older than the truth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastUse {
+    /// When.
+    pub at: Timestamp,
+    /// From which address.
+    pub address: Option<String>,
+    /// With which `User-Agent`.
+    pub user_agent: Option<String>,
+}
+
+/// A credential of a service account. It keeps its name and its place while its value changes.
 #[derive(Clone, Debug)]
 pub struct ApiKey {
     /// Its id.
@@ -67,14 +109,51 @@ pub struct ApiKey {
     pub service_account_id: ServiceAccountId,
     /// Its name, unique in the account.
     pub name: Name,
-    /// Its first characters, by which people recognise it.
-    pub hint: String,
     /// Whether it may be used; separate from the account's own flag.
     pub active: bool,
-    /// From when on it is refused; without this it lives for ever.
-    pub expires_at: Option<Timestamp>,
+    /// Since when it is known to be in wrong hands. Such a key is never activated again.
+    pub compromised_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+/// A value that a key has or had. The raw value is not kept.
+#[derive(Clone, Debug)]
+pub struct KeyValue {
+    /// Its id.
+    pub id: KeyValueId,
+    /// Its first characters, by which people recognise it.
+    pub hint: String,
+    /// What the tokens obtained with it name in `sid`. Another one ends them.
+    pub grant: SessionId,
+    /// When it was made: with the key, or at a rotation.
+    pub created_at: Timestamp,
+    /// From when on it is refused; without this, never.
+    pub expires_at: Option<Timestamp>,
+    /// For a value that was rotated out: until when it works all the same.
+    pub retained_until: Option<Timestamp>,
+    /// When and from where it was last used.
+    pub last_use: Option<LastUse>,
+}
+
+/// A key with its values.
+#[derive(Clone, Debug)]
+pub struct KeyDetails {
+    /// The key.
+    pub key: ApiKey,
+    /// What it is now.
+    pub current: KeyValue,
+    /// What it was before the last rotation.
+    pub retained: Option<KeyValue>,
+}
+
+impl KeyDetails {
+    /// When and from where the key was last used, by whichever value.
+    #[must_use]
+    pub fn last_use(&self) -> Option<&LastUse> {
+        let retained = self.retained.as_ref().and_then(|value| value.last_use.as_ref());
+        self.current.last_use.as_ref().into_iter().chain(retained).max_by_key(|last| last.at)
+    }
 }
 
 /// A person.
@@ -101,4 +180,19 @@ pub struct Session {
     pub user_id: UserId,
     /// From when on it is over.
     pub expires_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_lives_as_long_as_the_organization_allows() {
+        let free = KeyPolicy::default();
+        assert_eq!((free.lifetime(None), free.lifetime(Some(None)), free.lifetime(Some(Some(7)))), (Ok(None), Ok(None), Ok(Some(7))));
+        let strict = KeyPolicy { max_days: Some(90), default_days: Some(30) };
+        assert_eq!((strict.lifetime(None), strict.lifetime(Some(Some(90)))), (Ok(Some(30)), Ok(Some(90))));
+        assert!(strict.lifetime(Some(None)).is_err() && strict.lifetime(Some(Some(91))).is_err());
+        assert_eq!(KeyPolicy { max_days: Some(90), default_days: None }.lifetime(None), Ok(Some(90)));
+    }
 }

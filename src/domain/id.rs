@@ -28,6 +28,12 @@ macro_rules! ids {
             pub fn generate(now: Timestamp, random: &dyn Random) -> Self {
                 Self(uuid_v7(now, random))
             }
+
+            /// The least id of the millisecond of `time`: everything since then has a greater one.
+            #[must_use]
+            pub fn earliest(time: Timestamp) -> Self {
+                Self(uuid::Builder::from_unix_timestamp_millis(time.as_millis(), &[0; 10]).into_uuid())
+            }
         }
 
         impl fmt::Display for $name {
@@ -55,9 +61,11 @@ ids! {
     ServiceAccountId
     /// Names an API key.
     ApiKeyId
+    /// Names one of the values that an API key has had.
+    KeyValueId
     /// Names a user.
     UserId
-    /// Names a person's sign-in; the `sid` claim of the tokens that it yields.
+    /// Names what a token was obtained with, in its `sid` claim: a person's sign-in, or a value of an API key. Without it, the token is over.
     SessionId
     /// Names an assignment of a role.
     RoleAssignmentId

@@ -15,10 +15,14 @@ pub struct Permission(Cow<'static, str>);
 impl Permission {
     /// Reading service accounts and their keys.
     pub const SERVICE_ACCOUNTS_READ: Self = Self::built_in("service_accounts.read");
-    /// Making service accounts.
+    /// Making, changing and deleting service accounts.
     pub const SERVICE_ACCOUNTS_MANAGE: Self = Self::built_in("service_accounts.manage");
-    /// Making API keys of service accounts.
+    /// Making, changing, rotating and deleting API keys of service accounts.
     pub const API_KEYS_MANAGE: Self = Self::built_in("api_keys.manage");
+    /// Reading audit events.
+    pub const AUDIT_READ: Self = Self::built_in("audit.read");
+    /// Changing the organization itself, such as how long its keys may live.
+    pub const ORGANIZATIONS_MANAGE: Self = Self::built_in("organizations.manage");
 
     const fn built_in(text: &'static str) -> Self {
         Self(Cow::Borrowed(text))
@@ -56,7 +60,13 @@ impl fmt::Display for Permission {
 }
 
 /// What can be done at Hourpass itself.
-pub static HOURPASS: [Permission; 3] = [Permission::SERVICE_ACCOUNTS_READ, Permission::SERVICE_ACCOUNTS_MANAGE, Permission::API_KEYS_MANAGE];
+pub static HOURPASS: [Permission; 5] = [
+    Permission::SERVICE_ACCOUNTS_READ,
+    Permission::SERVICE_ACCOUNTS_MANAGE,
+    Permission::API_KEYS_MANAGE,
+    Permission::AUDIT_READ,
+    Permission::ORGANIZATIONS_MANAGE,
+];
 
 /// What can be done at a workspace. Every workspace starts with these.
 pub static WORKSPACE: [Permission; 9] = [

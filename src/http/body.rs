@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpMessage, HttpRequest};
 use percent_encoding::percent_decode_str;
@@ -33,10 +33,20 @@ async fn read(request: &HttpRequest, payload: Payload, limits: Limits, expected:
     }
 }
 
-/// Reads a JSON body.
+/// Reads a JSON object.
 pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<T, ApiError> {
     let bytes = read(request, payload, limits, "application/json").await?;
+    // Otherwise the fields would be taken from an array, too, by their order.
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(ApiError::invalid_request("the JSON body has to be an object, in braces"));
+    }
     serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_request(format!("the JSON body cannot be taken: {error}")))
+}
+
+/// Reads a JSON object where a body was sent.
+pub(super) async fn optional_json<T: DeserializeOwned + Default>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<T, ApiError> {
+    let empty = request.headers().get(CONTENT_LENGTH).is_none_or(|length| length == "0") && !request.headers().contains_key(TRANSFER_ENCODING);
+    if empty { Ok(T::default()) } else { json(request, payload, limits).await }
 }
 
 /// The fields of an `application/x-www-form-urlencoded` body.
@@ -46,11 +56,15 @@ impl Form {
     /// Reads a form.
     pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<Self, ApiError> {
         let bytes = read(request, payload, limits, "application/x-www-form-urlencoded").await?;
-        Self::parse(&bytes).ok_or_else(|| ApiError::invalid_request("the form cannot be read: it is not UTF-8"))
+        Self::parse(&bytes).ok_or_else(|| ApiError::invalid_request("the form cannot be read: it is not UTF-8, or holds the character NUL"))
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {
         let text = str::from_utf8(bytes).ok()?;
+        // PostgreSQL cannot even be asked for it.
+        if text.contains("%00") || text.contains('\0') {
+            return None;
+        }
         let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Some((decode(name)?.into_owned(), Zeroizing::new(decode(value)?.into_owned())))
@@ -99,5 +113,6 @@ mod tests {
         assert!(Form::parse(b"a=&a=").unwrap().take("a").is_err());
         assert!(Form::parse(b"a=%ff").is_none());
         assert!(Form::parse(b"\xff").is_none());
+        assert!(Form::parse(b"a=b%00").is_none());
     }
 }

@@ -1,11 +1,13 @@
 //! The credential of a request: an extractor for handlers that need to know who calls.
 
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use ipnet::IpNet;
 
 use super::State;
 use super::error::ApiError;
@@ -23,9 +25,10 @@ impl FromRequest for Authenticated {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let state = request.app_data::<web::Data<State>>().cloned();
         let credential = bearer(request);
+        let origin = state.as_ref().map(|state| origin(state, request)).unwrap_or_default();
         Box::pin(async move {
             let state = state.ok_or_else(|| ApiError::new("internal_error", "the server was put together wrongly"))?;
-            Ok(Self(state.authenticator.authenticate(&credential?).await?))
+            Ok(Self(state.authenticator.authenticate(&credential?, &origin).await?))
         })
     }
 }
@@ -44,12 +47,56 @@ fn bearer(request: &HttpRequest) -> Result<String, ApiError> {
 }
 
 /// Where a request came from.
-pub(super) fn origin(request: &HttpRequest) -> Origin {
+pub(super) fn origin(state: &State, request: &HttpRequest) -> Origin {
     const LONGEST: usize = 500;
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     Origin {
-        address: request.peer_addr().map(|address| address.ip()),
+        address: request.peer_addr().map(|peer| client_address(&state.trusted_proxies, peer.ip().to_canonical(), request)),
         user_agent: user_agent.map(|text| text.chars().take(LONGEST).collect()),
         request_id: request.extensions().get::<RequestId>().copied(),
+    }
+}
+
+/// The address of the caller. Every proxy adds to `X-Forwarded-For` whom it was asked by, so it is read from its end, for as long as it was written by someone
+/// who is believed; what a caller puts in front counts for nothing.
+fn client_address(trusted: &[IpNet], peer: IpAddr, request: &HttpRequest) -> IpAddr {
+    let believed = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let headers: Vec<&str> = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
+    let mut address = peer;
+    for text in headers.iter().rev().flat_map(|header| header.rsplit(',')) {
+        if !believed(&address) {
+            break;
+        }
+        let Some(next) = parse_address(text.trim()) else { break };
+        address = next;
+    }
+    address
+}
+
+/// An address, perhaps with a port, as proxies write it.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let address = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    address.or_else(|| text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()).map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let trusted = ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        let address = |peer: &str, forwarded: &[&str]| {
+            let request = forwarded.iter().fold(TestRequest::default(), |request, value| request.append_header(("x-forwarded-for", *value)));
+            client_address(&trusted, peer.parse().unwrap(), &request.to_http_request()).to_string()
+        };
+        assert_eq!(address("203.0.113.9", &["198.51.100.1"]), "203.0.113.9");
+        assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(address("10.0.0.1", &["198.51.100.1"]), "198.51.100.1");
+        assert_eq!(address("10.0.0.1", &["192.0.2.66, 198.51.100.1, 10.0.0.2"]), "198.51.100.1");
+        assert_eq!(address("10.0.0.1", &["192.0.2.66", "198.51.100.1:4711"]), "198.51.100.1");
+        assert_eq!(address("::1", &["[2001:db8::1]:80"]), "2001:db8::1");
+        assert_eq!(address("10.0.0.1", &["198.51.100.1, junk"]), "10.0.0.1");
     }
 }

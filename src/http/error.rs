@@ -8,7 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::domain::id::RequestId;
-use crate::service::{AuthenticationError, LifecycleError, LoginError, SigningError};
+use crate::service::{AuthenticationError, LifecycleError, LoginError};
 use crate::store::StoreError;
 
 /// `(code, status, title, OAuth error)`; the OAuth error (RFC 6749, sections 4.1.2.1 and 5.2; RFC 8707, section 2) is sent at the login endpoints.
@@ -23,6 +23,7 @@ pub const CODES: &[Row] = &[
     ("invalid_credentials", 401, "Credentials that do not count", "invalid_grant"),
     ("api_key_inactive", 401, "API key deactivated", "invalid_grant"),
     ("api_key_expired", 401, "API key expired", "invalid_grant"),
+    ("api_key_rotated", 401, "API key rotated", "invalid_grant"),
     ("service_account_inactive", 401, "Service account deactivated", "invalid_grant"),
     ("user_inactive", 401, "User deactivated", "invalid_grant"),
     ("api_key_direct_use_disabled", 401, "API keys are taken at /auth/login only", "invalid_grant"),
@@ -32,7 +33,12 @@ pub const CODES: &[Row] = &[
     ("method_not_allowed", 405, "Method not allowed", "invalid_request"),
     ("request_timeout", 408, "The body took too long", "invalid_request"),
     ("name_taken", 409, "Name taken", "invalid_request"),
+    ("hash_taken", 409, "Key known already", "invalid_request"),
     ("account_inactive", 409, "Service account deactivated", "invalid_request"),
+    ("key_inactive", 409, "API key deactivated", "invalid_request"),
+    ("key_compromised", 409, "API key compromised", "invalid_request"),
+    ("rotated_meanwhile", 409, "Rotated by someone else", "invalid_request"),
+    ("nothing_retained", 409, "No old value", "invalid_request"),
     ("payload_too_large", 413, "Too large", "invalid_request"),
     ("unsupported_media_type", 415, "Wrong content type", "invalid_request"),
     ("validation_failed", 422, "A value is out of its range", "invalid_request"),
@@ -88,6 +94,11 @@ impl ApiError {
             "something went wrong inside; give the request_id to whoever runs this server"
         };
         Self { internal: Some(internal.to_string()), ..Self::new(code, detail) }
+    }
+
+    /// Something that cannot go wrong did.
+    pub(super) fn from_internal(error: &dyn std::error::Error) -> Self {
+        Self::failure("internal_error", error)
     }
 
     pub(super) fn timeout() -> Self {
@@ -166,6 +177,8 @@ impl fmt::Display for ApiError {
     }
 }
 
+impl std::error::Error for ApiError {}
+
 /// The middleware renders errors, because it knows the request id; this is what it does when it is not there.
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
@@ -198,14 +211,10 @@ impl From<AuthenticationError> for ApiError {
 
 impl From<LifecycleError> for ApiError {
     fn from(error: LifecycleError) -> Self {
+        if let LifecycleError::OutOfRange(field, why) = &error {
+            return Self::invalid_fields(vec![FieldError { field, detail: why.to_string() }]);
+        }
         from_use_case(error.code(), &error)
-    }
-}
-
-impl From<SigningError> for ApiError {
-    fn from(error: SigningError) -> Self {
-        let code = if matches!(error, SigningError::Store(StoreError::Unavailable(_))) { "unavailable" } else { "internal_error" };
-        Self::failure(code, error)
     }
 }
 

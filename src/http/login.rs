@@ -43,7 +43,9 @@ pub(super) async fn auth_login(state: Data<State>, request: HttpRequest, payload
 /// For the workspace that the form names, or that is reached at the host that was asked.
 pub(super) async fn workspace_login(state: Data<State>, request: HttpRequest, payload: Payload) -> Result<Json<WorkspaceLoginAnswer>, ApiError> {
     let host = request.uri().host().is_none().then(|| request.headers().get(HOST)).flatten();
+    // A client may write the port of the scheme, which a workspace's URL leaves out.
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let host = host.strip_suffix(":443").or_else(|| host.strip_suffix(":80")).map(str::to_owned).unwrap_or(host);
     let issued = exchange(&state, &request, payload, |named| Ok(named.unwrap_or(Receiver::Host(host)))).await;
     issued.map(workspace_answer).map_err(ApiError::at_login)
 }
@@ -85,7 +87,7 @@ async fn exchange(
         None => Presented::ApiKey(RawApiKey::from_presented(password)),
     };
     let receiver = receiver(named_receiver(&mut form)?)?;
-    let wish = LoginRequest { presented, receiver, scope: form.take("scope")?, origin: origin(request) };
+    let wish = LoginRequest { presented, receiver, scope: form.take("scope")?, origin: origin(state, request) };
     Ok(state.login.login(wish).await?)
 }
 

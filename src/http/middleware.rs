@@ -29,6 +29,11 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     let id = RequestId::generate(state.sources.now(), state.sources.random());
     request.extensions_mut().insert(id);
     let (method, path) = (request.method().clone(), request.path().to_owned());
+    // No name holds the character NUL, and PostgreSQL cannot even be asked for one.
+    if request.uri().path_and_query().is_some_and(|target| target.as_str().contains("%00")) {
+        let response = finished(ApiError::invalid_request("the path or query holds the character NUL").render(id), id);
+        return Ok(request.into_response(response));
+    }
     let span = tracing::info_span!("request", %id);
 
     let answer = tokio::time::timeout(state.limits.request_timeout, next.call(request).instrument(span.clone())).await;

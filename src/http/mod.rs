@@ -12,13 +12,17 @@ mod me;
 mod middleware;
 mod well_known;
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
+use actix_web::{Route, guard};
+use governor::DefaultKeyedRateLimiter;
+use ipnet::IpNet;
 
-use crate::service::{Authenticator, Lifecycle, Login, Signing, Sources};
+use crate::service::{AuditLog, Authenticator, Lifecycle, Login, Signing, Sources};
 use crate::store::Store;
-use std::sync::Arc;
 
 pub use error::CODES;
 pub use middleware::every_request;
@@ -32,6 +36,12 @@ pub struct State {
     pub authenticator: Authenticator,
     /// Service accounts and keys.
     pub lifecycle: Lifecycle,
+    /// The audit trail.
+    pub audit_log: AuditLog,
+    /// How many reports of leaked keys an address may send; without this, reports are switched off.
+    pub reports: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    /// Those whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The published keys.
     pub signing: Arc<Signing>,
     /// The database, for its health.
@@ -55,19 +65,39 @@ pub struct Limits {
     pub request_timeout: Duration,
 }
 
+/// Reads, so `HEAD` is answered, too (RFC 9110, section 9.3.2).
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
 /// Every route.
 pub fn routes(config: &mut ServiceConfig) {
+    use api::{api_keys, audit_events, organizations, service_accounts};
+    const ACCOUNTS: &str = "/api/v1/service_accounts";
+    let account = |rest: &str| web::resource(format!("{ACCOUNTS}/{{account}}{rest}"));
+    let key = |rest: &str| web::resource(format!("{ACCOUNTS}/{{account}}/api_keys/{{key}}{rest}"));
     config
         .service(web::resource("/auth/login").post(login::auth_login))
         .service(web::resource("/api/v1/login").post(login::workspace_login))
         .service(web::resource("/workspaces/{workspace}/api/v1/login").post(login::workspace_login_by_path))
-        .service(web::resource("/users/me").get(me::me))
-        .service(web::resource("/.well-known/jwks.json").get(well_known::jwks))
-        .service(web::resource("/.well-known/oauth-authorization-server").get(well_known::authorization_server))
-        .service(web::resource("/.well-known/openid-configuration").get(well_known::openid_configuration))
-        .service(web::resource("/healthz").get(health::live))
-        .service(web::resource("/readyz").get(health::ready))
-        .service(web::resource("/api/v1/service_accounts").get(api::service_accounts::list).post(api::service_accounts::create))
-        .service(web::resource("/api/v1/service_accounts/{account}").get(api::service_accounts::get))
-        .service(web::resource("/api/v1/service_accounts/{account}/api_keys").get(api::api_keys::list).post(api::api_keys::create));
+        .service(web::resource("/users/me").route(get().to(me::me)))
+        .service(web::resource("/.well-known/jwks.json").route(get().to(well_known::jwks)))
+        .service(web::resource("/.well-known/oauth-authorization-server").route(get().to(well_known::authorization_server)))
+        .service(web::resource("/.well-known/openid-configuration").route(get().to(well_known::openid_configuration)))
+        .service(web::resource("/healthz").route(get().to(health::live)))
+        .service(web::resource("/readyz").route(get().to(health::ready)))
+        .service(web::resource("/api/v1/organizations/{organization}").route(get().to(organizations::get)).patch(organizations::change))
+        .service(web::resource(ACCOUNTS).route(get().to(service_accounts::list)).post(service_accounts::create))
+        .service(account("").route(get().to(service_accounts::get)).patch(service_accounts::change).delete(service_accounts::delete))
+        .service(account("/impact").route(get().to(service_accounts::impact)))
+        .service(account("/revoke_tokens").post(service_accounts::revoke_tokens))
+        .service(account("/api_keys").route(get().to(api_keys::list)).post(api_keys::create))
+        .service(key("").route(get().to(api_keys::get)).patch(api_keys::change).delete(api_keys::delete))
+        .service(key("/impact").route(get().to(api_keys::impact)))
+        .service(key("/rotate").post(api_keys::rotate))
+        .service(key("/revoke_tokens").post(api_keys::revoke_tokens))
+        .service(key("/compromised").post(api_keys::compromise))
+        .service(web::resource("/api/v1/api_keys/report").post(api_keys::report))
+        .service(web::resource("/api/v1/audit_events").route(get().to(audit_events::list)))
+        .service(web::resource("/api/v1/audit_events/export").route(get().to(audit_events::export)));
 }

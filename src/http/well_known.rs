@@ -4,22 +4,12 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
 use actix_web::web::Data;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 use super::State;
 use crate::domain::permission::{HOURPASS, WORKSPACE};
-use crate::keys::KeySet;
 
 /// How long an answer may be kept, by anyone.
 const PUBLIC: &str = "public, max-age=60";
-
-/// The keys in use. When the database cannot be asked, those that this node knows: validators are not to stop because the database does.
-async fn keys(state: &State) -> Arc<KeySet> {
-    state.signing.reload().await.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the published keys may be out of date");
-        state.signing.known()
-    })
-}
 
 fn public(value: impl serde::Serialize) -> HttpResponse {
     // A validator may run in a browser.
@@ -27,7 +17,7 @@ fn public(value: impl serde::Serialize) -> HttpResponse {
 }
 
 pub(super) async fn jwks(state: Data<State>) -> HttpResponse {
-    public(keys(&state).await.jwks())
+    public(state.signing.published().await.jwks())
 }
 
 fn metadata(issuer: &str) -> Value {
@@ -52,7 +42,7 @@ pub(super) async fn authorization_server(state: Data<State>) -> HttpResponse {
 pub(super) async fn openid_configuration(state: Data<State>) -> HttpResponse {
     let mut metadata = metadata(&state.issuer);
     if let Some(members) = metadata.as_object_mut() {
-        let algorithms: Vec<_> = keys(&state).await.algorithms().collect();
+        let algorithms: Vec<_> = state.signing.published().await.algorithms().collect();
         members.insert("subject_types_supported".to_owned(), json!(["public"]));
         members.insert("id_token_signing_alg_values_supported".to_owned(), json!(algorithms));
     }

@@ -67,7 +67,8 @@ pub fn verify(keys: &KeySet, token: &str, issuer: &str, now: Timestamp) -> Resul
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
     let claims = decode::<AccessTokenClaims>(token, key.decoding(), &validation).map_err(|_| TokenError::Signature)?.claims;
-    if claims.iss != issuer || claims.aud != issuer {
+    // A workspace that somehow got our own audience still has no say here.
+    if claims.iss != issuer || claims.aud != issuer || claims.workspace_id.is_some() {
         return Err(TokenError::Purpose);
     }
     if claims.exp <= now.as_seconds() {

@@ -6,12 +6,12 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::Sources;
-use super::lifecycle::{AccountChange, KeyRequest, Lifecycle, LifecycleError};
+use super::lifecycle::{Lifecycle, LifecycleError, NewAccount, NewKey, NewKeyValue};
 use super::passwords::{PasswordError, Passwords};
 use crate::domain::access::Assignment;
 use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::{Action, Actor, Origin, Target};
-use crate::domain::entity::{Organization, User, Workspace};
+use crate::domain::entity::{KeyPolicy, Organization, ServiceAccount, User, Workspace};
 use crate::domain::id::{OrganizationId, Reference, RoleAssignmentId, UserId, WorkspaceId};
 use crate::domain::name::{Audience, Email, Name, Slug, WorkspaceUrl};
 use crate::domain::role::{Level, Role};
@@ -33,6 +33,11 @@ pub enum AdministrationError {
     /// A role of one level at a place of the other.
     #[error("{0} is a role {1}")]
     WrongLevel(Role, &'static str),
+    /// A workspace where no role is given in it.
+    #[error(
+        "--workspace is where workspace roles are given, and no such role is named; add --role workspace-viewer or the like, or leave --workspace out"
+    )]
+    UselessWorkspace,
     /// Something unique is taken.
     #[error("{0} is taken")]
     Taken(String),
@@ -109,33 +114,58 @@ impl Administration {
             Some(reference) => Some(self.workspace(organization.id, reference).await?),
             None => None,
         };
-        let assignments = wanted.roles.iter().map(|role| place(*role, workspace.as_ref())).collect::<Result<Vec<_>, _>>()?;
-        let now = self.sources.now();
-        let name = match wanted.key_name {
-            Some(name) => name,
-            None => Name::from_stored(format!("issued {now}")),
-        };
+        if workspace.is_some() && !wanted.roles.iter().any(|role| role.level() == Level::Workspace) {
+            return Err(AdministrationError::UselessWorkspace);
+        }
+        let mut assignments = Vec::new();
+        for role in wanted.roles {
+            let assignment = place(role, workspace.as_ref())?;
+            if !assignments.contains(&assignment) {
+                assignments.push(assignment);
+            }
+        }
+        let name = wanted.key_name.unwrap_or_else(|| Name::from_stored(format!("issued {}", self.sources.now())));
 
+        let account = self.find_or_make_account(organization.id, wanted.service_account).await?;
+        let holder = Holder::ServiceAccount(account.id);
+        let held = self.store.list_assignments(holder).await?;
         let mut tx = self.store.begin().await?;
-        let reference = Reference::Name(wanted.service_account.to_string());
-        let account = if let Some(account) = self.store.find_service_account(organization.id, &reference).await? {
-            account
-        } else {
-            let account = AccountChange { name: wanted.service_account, description: "made by hourpass admin issue-key".to_owned() };
-            self.lifecycle.insert_account(&mut tx, organization.id, account, Actor::operator(), Origin::default()).await?
-        };
+        let locked = tx.lock_service_account(organization.id, account.id).await?;
+        let account = locked.ok_or_else(|| LifecycleError::NoSuchAccount(Reference::Id(account.id.0)))?;
         if !account.active {
             return Err(LifecycleError::AccountInactive(account.name).into());
         }
-        let holder = Holder::ServiceAccount(account.id);
-        let held = self.store.list_assignments(holder).await?;
         for assignment in assignments.into_iter().filter(|assignment| !held.contains(assignment)) {
             self.assign(&mut tx, organization.id, holder, Target::from(&account), assignment, workspace.as_ref(), Actor::operator()).await?;
         }
-        let key = KeyRequest { name, expires_in_days: wanted.expires_in_days };
-        let (_, raw) = self.lifecycle.insert_key(&mut tx, &account, key, Actor::operator(), Origin::default()).await?;
+        let raw = self.lifecycle.generate_key();
+        let (key, value) = (NewKey { name, expires_in_days: wanted.expires_in_days.map(Some) }, NewKeyValue::from(&raw));
+        let policy = organization.key_policy;
+        self.lifecycle.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, Actor::operator(), Origin::default()).await?;
         tx.commit().await?;
         Ok(raw)
+    }
+
+    /// Of several who do so at once, one makes the account and the others find it.
+    async fn find_or_make_account(&self, organization: OrganizationId, name: Name) -> Result<ServiceAccount, AdministrationError> {
+        let reference = Reference::Name(name.to_string());
+        if let Some(account) = self.store.find_service_account(organization, &reference).await? {
+            return Ok(account);
+        }
+        let wanted = NewAccount { name, description: "made by hourpass admin issue-key".to_owned() };
+        let mut tx = self.store.begin().await?;
+        match self.lifecycle.insert_account(&mut tx, organization, wanted, Actor::operator(), Origin::default()).await {
+            Ok(account) => {
+                tx.commit().await?;
+                Ok(account)
+            }
+            Err(LifecycleError::NameTaken(_)) => {
+                drop(tx);
+                let found = self.store.find_service_account(organization, &reference).await?;
+                Ok(found.ok_or(LifecycleError::NoSuchAccount(reference))?)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Makes an organization, which has nothing in it yet.
@@ -157,7 +187,7 @@ impl Administration {
     /// Makes a workspace.
     ///
     /// # Errors
-    /// Where there is no such organization, or the slug, URL or audience is taken.
+    /// Where there is no such organization, or the slug, host or audience is taken.
     pub async fn create_workspace(&self, wanted: NewWorkspace) -> Result<Workspace, AdministrationError> {
         let organization = self.organization(&wanted.organization).await?;
         let mut tx = self.store.begin().await?;
@@ -212,7 +242,7 @@ impl Administration {
 
     pub(super) fn new_organization(&self, slug: Slug, name: Name) -> Organization {
         let now = self.sources.now();
-        Organization { id: OrganizationId::generate(now, self.sources.random()), slug, name, created_at: now }
+        Organization { id: OrganizationId::generate(now, self.sources.random()), slug, name, key_policy: KeyPolicy::default(), created_at: now }
     }
 
     pub(super) async fn record_organization(&self, tx: &mut Tx, made: &Organization, actor: Actor) -> Result<(), StoreError> {
@@ -248,7 +278,7 @@ impl Administration {
         };
         tx.insert_workspace(&workspace).await.map_err(|error| match error {
             StoreError::Conflict(what) if what.contains("audience") => AdministrationError::Taken(format!("the audience {}", workspace.audience)),
-            StoreError::Conflict(what) if what.contains("url") => AdministrationError::Taken("the URL".to_owned()),
+            StoreError::Conflict(what) if what.contains("host") => AdministrationError::Taken("the host of the URL".to_owned()),
             StoreError::Conflict(_) => AdministrationError::Taken(format!("the slug {}", workspace.slug)),
             other => other.into(),
         })?;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::Sources;
 use super::signing::Signing;
+use super::usage::Usage;
 use crate::domain::access::Access;
-use crate::domain::api_key::RawApiKey;
-use crate::domain::audit::Actor;
+use crate::domain::api_key::{KeyPrefix, RawApiKey};
+use crate::domain::audit::{Actor, Origin};
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
 use crate::domain::credential::{KeyCredential, Refusal, SessionCredential};
 use crate::domain::entity::Organization;
@@ -88,58 +89,69 @@ impl Caller {
 pub struct Authenticator {
     store: Store,
     signing: Arc<Signing>,
+    usage: Arc<Usage>,
     sources: Sources,
     issuer: String,
+    prefix: KeyPrefix,
     direct_use: bool,
 }
 
 impl Authenticator {
     /// For tokens of `issuer`, and, with `direct_use`, for API keys.
     #[must_use]
-    pub fn new(store: Store, signing: Arc<Signing>, sources: Sources, issuer: String, direct_use: bool) -> Self {
-        Self { store, signing, sources, issuer, direct_use }
+    pub fn new(
+        store: Store,
+        signing: Arc<Signing>,
+        usage: Arc<Usage>,
+        sources: Sources,
+        issuer: String,
+        prefix: KeyPrefix,
+        direct_use: bool,
+    ) -> Self {
+        Self { store, signing, usage, sources, issuer, prefix, direct_use }
     }
 
     /// Finds out whose `credential` this is, an API key or an access token for Hourpass itself.
     ///
     /// # Errors
     /// Why it does not count.
-    pub async fn authenticate(&self, credential: &str) -> Result<Caller, AuthenticationError> {
+    pub async fn authenticate(&self, credential: &str, origin: &Origin) -> Result<Caller, AuthenticationError> {
         let now = self.sources.now();
-        // Keys of ours have no dots, and a JWT has two.
-        let (principal, scope) = if credential.contains('.') {
+        // A JWT is three parts, and the first begins with {" in base64url.
+        let (principal, scope) = if credential.starts_with("eyJ") && credential.matches('.').count() == 2 {
             let claims = keys::verify(&self.signing.known(), credential, &self.issuer, now).map_err(invalid)?;
             (self.by_token(&claims, now).await?, Some(claims.scope.unwrap_or_default()))
         } else {
-            (self.by_key(&RawApiKey::from_presented(credential.to_owned())).await?, None)
+            (self.by_key(&RawApiKey::from_presented(credential.to_owned()), origin, now).await?, None)
         };
         let holder = match &principal {
-            Principal::ServiceAccount(credential) => {
-                credential.check(now)?;
-                Holder::ServiceAccount(credential.account.id)
-            }
-            Principal::User(credential) => {
-                credential.holder.check()?;
-                Holder::User(credential.holder.user.id)
-            }
+            Principal::ServiceAccount(credential) => Holder::ServiceAccount(credential.account.id),
+            Principal::User(credential) => Holder::User(credential.holder.user.id),
         };
         let access = Access::of(&self.store.list_assignments(holder).await?);
         Ok(Caller { principal, access: scope.map_or_else(|| access.clone(), |scope| access.narrowed(&scope)) })
     }
 
-    async fn by_key(&self, key: &RawApiKey) -> Result<Principal, AuthenticationError> {
-        if !key.is_well_formed() {
+    async fn by_key(&self, key: &RawApiKey, origin: &Origin, now: Timestamp) -> Result<Principal, AuthenticationError> {
+        if !key.may_exist(&self.prefix) {
             return Err(invalid("not in the form of an API key"));
         }
         let found = self.store.find_key_credential(&key.hash()).await?.ok_or_else(|| invalid("unknown API key"))?;
-        if self.direct_use { Ok(Principal::ServiceAccount(Box::new(found))) } else { Err(AuthenticationError::DirectUse) }
+        if !self.direct_use {
+            return Err(AuthenticationError::DirectUse);
+        }
+        found.check(now)?;
+        self.usage.note(&found, origin, now);
+        Ok(Principal::ServiceAccount(Box::new(found)))
     }
 
-    /// A token is only as good as the key or the sign-in that it was obtained with.
+    /// A token is only as good as the key value or the sign-in that it was obtained with.
     async fn by_token(&self, claims: &AccessTokenClaims, now: Timestamp) -> Result<Principal, AuthenticationError> {
         match (claims.principal_type, claims.api_key_id, claims.sid) {
-            (PrincipalType::ServiceAccount, Some(key), None) => {
-                let found = self.store.find_key_credential_by_id(key).await?.ok_or_else(|| invalid("the API key of the token is gone"))?;
+            (PrincipalType::ServiceAccount, Some(key), Some(grant)) => {
+                let found = self.store.find_key_credential_by_grant(grant).await?.filter(|found| found.key.id == key);
+                let found = found.ok_or_else(|| invalid("the API key of the token is gone, or its tokens were ended"))?;
+                found.check(now)?;
                 Ok(Principal::ServiceAccount(Box::new(found)))
             }
             (PrincipalType::User, None, Some(session)) => {
@@ -147,6 +159,7 @@ impl Authenticator {
                 if found.session.expires_at <= now {
                     return Err(invalid("the sign-in of the token is over"));
                 }
+                found.holder.check()?;
                 Ok(Principal::User(Box::new(found)))
             }
             _ => Err(invalid("the token names neither a key nor a sign-in")),

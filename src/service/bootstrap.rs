@@ -5,10 +5,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::administration::{Administration, AdministrationError, NewWorkspace};
-use super::lifecycle::{AccountChange, KeyRequest};
+use super::lifecycle::{NewAccount, NewKey, NewKeyValue};
 use crate::domain::access::Assignment;
 use crate::domain::api_key::RawApiKey;
-use crate::domain::audit::{Actor, Origin, Target};
+use crate::domain::audit::{Action, Actor, Origin, Target};
 use crate::domain::name::{Email, Name, Slug};
 use crate::domain::random::Random;
 use crate::domain::role::Role;
@@ -62,11 +62,13 @@ impl Administration {
         let admin = Assignment { role: Role::OrganizationAdmin, workspace: None };
         let user = self.insert_user(&mut tx, organization.id, admin_email.clone(), &hash, Actor::system()).await?;
         self.assign(&mut tx, organization.id, Holder::User(user.id), Target::from(&user), admin, None, Actor::system()).await?;
-        let account = AccountChange { name: Name::from_stored("bootstrap".to_owned()), description: "made at the first start".to_owned() };
+        let account = NewAccount { name: Name::from_stored("bootstrap".to_owned()), description: "made at the first start".to_owned() };
         let account = self.lifecycle.insert_account(&mut tx, organization.id, account, Actor::system(), Origin::default()).await?;
         self.assign(&mut tx, organization.id, Holder::ServiceAccount(account.id), Target::from(&account), admin, None, Actor::system()).await?;
-        let key = KeyRequest { name: Name::from_stored(DEFAULT.to_owned()), expires_in_days: None };
-        let (_, api_key) = self.lifecycle.insert_key(&mut tx, &account, key, Actor::system(), Origin::default()).await?;
+        let api_key = self.lifecycle.generate_key();
+        let (key, value) = (NewKey { name: Name::from_stored(DEFAULT.to_owned()), expires_in_days: None }, NewKeyValue::from(&api_key));
+        let policy = organization.key_policy;
+        self.lifecycle.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, Actor::system(), Origin::default()).await?;
         tx.commit().await?;
         Ok(Some(FirstStart { admin_email: admin_email.clone(), admin_password: generated, api_key }))
     }

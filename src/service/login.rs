@@ -1,17 +1,20 @@
 //! The exchange: an API key, or a person's password, for a short-lived access token.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use secrecy::SecretString;
 use serde_json::json;
 
 use super::Sources;
 use super::passwords::{PasswordError, Passwords};
 use super::signing::{Signing, SigningError};
+use super::usage::Usage;
 use crate::domain::access::Access;
-use crate::domain::api_key::RawApiKey;
+use crate::domain::api_key::{KeyPrefix, RawApiKey};
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
 use crate::domain::credential::{KeyCredential, Refusal, UserCredential};
@@ -22,7 +25,7 @@ use crate::domain::permission::{self, Permission};
 use crate::domain::signing::SigningAlgorithm;
 use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
-use crate::store::{Holder, Store, StoreError};
+use crate::store::{Holder, Store, StoreError, StoredPassword};
 
 /// The life of a token for Hourpass itself, in seconds.
 const OWN_LIFETIME_SECONDS: i64 = 3_600;
@@ -83,6 +86,9 @@ pub struct Issued {
 /// Why no token was issued.
 #[derive(Debug, thiserror::Error)]
 pub enum LoginError {
+    /// Something that was never an API key of this server: its checksum does not hold.
+    #[error("this is not an API key of this server, or not all of it; check that it was copied whole")]
+    NoKey,
     /// An unknown API key.
     #[error("this API key is not known here; check that all of it was copied, and that it is a key of this server")]
     UnknownKey,
@@ -123,7 +129,7 @@ impl LoginError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::UnknownKey | Self::WrongPassword => "invalid_credentials",
+            Self::NoKey | Self::UnknownKey | Self::WrongPassword => "invalid_credentials",
             Self::Refused(refusal) => refusal.code(),
             Self::Busy => "too_many_requests",
             Self::InvalidTarget(_) | Self::NoTarget => "invalid_target",
@@ -132,6 +138,18 @@ impl LoginError {
             Self::Store(StoreError::Unavailable(_)) | Self::Signing(SigningError::Store(StoreError::Unavailable(_))) => "unavailable",
             Self::Store(_) | Self::Signing(_) | Self::Password(_) => "internal_error",
         }
+    }
+}
+
+impl LoginError {
+    /// Whether Hourpass failed, and did not refuse.
+    fn is_failure(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Signing(_) | Self::Password(_))
+    }
+
+    /// Whether it is the refusal of someone who may be nobody at all.
+    fn is_of_a_stranger(&self) -> bool {
+        matches!(self, Self::UnknownKey | Self::WrongPassword)
     }
 }
 
@@ -153,36 +171,49 @@ impl From<PasswordError> for LoginError {
 /// Who presented a valid secret.
 enum Subject {
     Key(Box<KeyCredential>),
-    User(Box<UserCredential>),
+    /// With the hash that the password matched.
+    User(Box<StoredPassword>),
 }
 
 impl Subject {
     fn organization(&self) -> OrganizationId {
         match self {
             Self::Key(credential) => credential.organization.id,
-            Self::User(credential) => credential.organization.id,
+            Self::User(stored) => stored.holder.organization.id,
         }
     }
 
     fn holder(&self) -> Holder {
         match self {
             Self::Key(credential) => Holder::ServiceAccount(credential.account.id),
-            Self::User(credential) => Holder::User(credential.user.id),
+            Self::User(stored) => Holder::User(stored.holder.user.id),
         }
     }
 
     fn actor(&self) -> Actor {
         match self {
             Self::Key(credential) => credential.as_ref().into(),
-            Self::User(credential) => credential.as_ref().into(),
+            Self::User(stored) => Actor::from(&stored.holder),
         }
     }
 
     fn check(&self, now: Timestamp) -> Result<(), Refusal> {
         match self {
             Self::Key(credential) => credential.check(now),
-            Self::User(credential) => credential.check(),
+            Self::User(stored) => stored.holder.check(),
         }
+    }
+}
+
+/// Why nobody was identified, and whom the caller claimed to be, where that is someone.
+struct Unidentified {
+    error: LoginError,
+    claimed: Option<UserCredential>,
+}
+
+impl<E: Into<LoginError>> From<E> for Unidentified {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), claimed: None }
     }
 }
 
@@ -198,42 +229,76 @@ pub struct Login {
     store: Store,
     signing: Arc<Signing>,
     passwords: Passwords,
+    usage: Arc<Usage>,
     sources: Sources,
     issuer: String,
+    prefix: KeyPrefix,
+    /// Refusals of people and keys that nobody knows are anybody's to cause, so only so many of them are kept.
+    strangers: DefaultDirectRateLimiter,
 }
 
+/// How many refusals of strangers are kept a second, and at once.
+const STRANGERS_A_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
+const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
 impl Login {
-    /// With `issuer` as the `iss` of tokens, and the `aud` of those for Hourpass itself.
+    /// With `issuer` as the `iss` of tokens, and the `aud` of those for Hourpass itself. Keys that begin with `prefix` have to have a checksum that holds.
     #[must_use]
-    pub fn new(store: Store, signing: Arc<Signing>, passwords: Passwords, sources: Sources, issuer: String) -> Self {
-        Self { store, signing, passwords, sources, issuer }
+    pub fn new(
+        store: Store,
+        signing: Arc<Signing>,
+        passwords: Passwords,
+        usage: Arc<Usage>,
+        sources: Sources,
+        issuer: String,
+        prefix: KeyPrefix,
+    ) -> Self {
+        let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
+        Self { store, signing, passwords, usage, sources, issuer, prefix, strangers }
     }
 
     /// Issues a token, after its record is durable.
     ///
     /// # Errors
-    /// Why not. A refusal of someone who holds the secret is on record, too.
+    /// Why not. A refusal is on record, too, unless what was presented was never a key.
     pub async fn login(&self, request: LoginRequest) -> Result<Issued, LoginError> {
-        let subject = self.identify(request.presented).await?;
+        let LoginRequest { presented, receiver, scope, origin } = request;
+        let subject = match self.identify(presented).await {
+            Ok(subject) => subject,
+            Err(Unidentified { error, claimed }) => {
+                let (organization, actor) = match &claimed {
+                    Some(user) => (Some(user.organization.id), Actor::from(user)),
+                    None => (None, Actor::unknown()),
+                };
+                if claimed.is_some() || (error.is_of_a_stranger() && self.strangers.check().is_ok()) {
+                    self.record_refusal(organization, actor, &error, &receiver, origin, self.sources.now()).await?;
+                }
+                return Err(error);
+            }
+        };
         // Read here and not before: comparing a password can take a while.
         let now = self.sources.now();
-        match self.permit(&subject, &request.receiver, request.scope.as_deref(), now).await {
-            Ok(permitted) => self.issue(&subject, permitted, request.origin, now).await,
-            Err(error) => {
-                self.record_refusal(&subject, &error, &request.receiver, request.origin, now).await?;
-                Err(error)
-            }
+        let error = match self.permit(&subject, &receiver, scope.as_deref(), now).await {
+            Ok(permitted) => match self.issue(&subject, permitted, origin.clone(), now).await {
+                Ok(issued) => return Ok(issued),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        if !error.is_failure() {
+            self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now).await?;
         }
+        Err(error)
     }
 
-    async fn identify(&self, presented: Presented) -> Result<Subject, LoginError> {
+    async fn identify(&self, presented: Presented) -> Result<Subject, Unidentified> {
         match presented {
             Presented::ApiKey(key) => {
-                if !key.is_well_formed() {
-                    return Err(LoginError::UnknownKey);
+                if !key.may_exist(&self.prefix) {
+                    return Err(LoginError::NoKey.into());
                 }
                 let found = self.store.find_key_credential(&key.hash()).await?;
-                found.map(|credential| Subject::Key(Box::new(credential))).ok_or(LoginError::UnknownKey)
+                found.map(|credential| Subject::Key(Box::new(credential))).ok_or(LoginError::UnknownKey.into())
             }
             Presented::Password { email, password } => {
                 let stored = match Email::parse(&email) {
@@ -242,13 +307,8 @@ impl Login {
                 };
                 let matches = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await?;
                 match stored {
-                    Some(stored) if matches => Ok(Subject::User(Box::new(stored.holder))),
-                    Some(stored) => {
-                        let user = &stored.holder.user;
-                        tracing::info!(user = %user.id, "wrong password");
-                        Err(LoginError::WrongPassword)
-                    }
-                    None => Err(LoginError::WrongPassword),
+                    Some(stored) if matches => Ok(Subject::User(Box::new(stored))),
+                    stored => Err(Unidentified { error: LoginError::WrongPassword, claimed: stored.map(|stored| stored.holder) }),
                 }
             }
         }
@@ -275,9 +335,12 @@ impl Login {
             Receiver::Audience(audience) if *audience == self.issuer => return Ok(None),
             Receiver::Workspace(reference) => (self.store.find_workspace(organization, reference).await?, reference.to_string()),
             Receiver::Audience(audience) => (self.store.find_workspace_by_audience(organization, audience).await?, audience.clone()),
-            Receiver::Host(host) => return self.store.find_workspace_by_host(organization, host).await?.map(Some).ok_or(LoginError::NoTarget),
+            Receiver::Host(host) => {
+                let found = self.store.find_workspace_by_host(organization, host).await?;
+                (Some(found.ok_or(LoginError::NoTarget)?), host.clone())
+            }
         };
-        // A token for a workspace that had our own audience would count here, with permissions that were given there.
+        // A token for a workspace that had our own audience would look like one for Hourpass itself.
         found.filter(|workspace| workspace.audience.as_str() != self.issuer).map(Some).ok_or(LoginError::InvalidTarget(name))
     }
 
@@ -289,15 +352,15 @@ impl Login {
         let keys = self.signing.with_key_for(algorithm).await?;
         let key = keys.current(algorithm).ok_or(KeyError::Crypto(algorithm))?;
         let mut actor = subject.actor();
-        let session = match subject {
+        let sign_in = match subject {
             Subject::Key(_) => None,
-            Subject::User(credential) => Some(Session {
-                id: SessionId::generate(now, self.sources.random()),
-                user_id: credential.user.id,
-                expires_at: now.plus(Duration::from_secs(lifetime.unsigned_abs())),
-            }),
+            Subject::User(stored) => {
+                let id = SessionId::generate(now, self.sources.random());
+                actor.session_id = Some(id);
+                let expires_at = now.plus(Duration::from_secs(lifetime.unsigned_abs()));
+                Some((Session { id, user_id: stored.holder.user.id, expires_at }, &stored.hash))
+            }
         };
-        actor.session_id = session.as_ref().map(|session| session.id);
 
         let issued_at = now.as_seconds();
         let subject_id = actor.id.map(|id| id.to_string()).unwrap_or_default();
@@ -331,49 +394,54 @@ impl Login {
             action: Action::TokenIssue,
             target: permitted.workspace.as_ref().map_or_else(Target::hourpass, Target::from),
             outcome: Outcome::Granted,
-            origin,
-            details: Some(
-                json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope, "expires_at": Timestamp::from_seconds(claims.exp) }),
-            ),
+            origin: origin.clone(),
+            token_expires_at: Some(Timestamp::from_seconds(claims.exp)),
+            details: Some(json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope })),
         };
         // The token leaves only after its record is durable.
         let mut tx = self.store.begin().await?;
-        if let Some(session) = session {
-            tx.insert_session(&session, now).await?;
+        if let Some((session, hash)) = sign_in
+            && !tx.insert_session(&session, hash, now).await?
+        {
+            return Err(LoginError::WrongPassword);
         }
         tx.insert_event(&event).await?;
         tx.commit().await?;
+        if let Subject::Key(credential) = subject {
+            self.usage.note(credential, &origin, now);
+        }
         Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope })
     }
 
     async fn record_refusal(
         &self,
-        subject: &Subject,
+        organization_id: Option<OrganizationId>,
+        actor: Actor,
         error: &LoginError,
         receiver: &Receiver,
         origin: Origin,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let asked = match receiver {
+        let target = match receiver {
             Receiver::Hourpass => Target::hourpass(),
-            Receiver::Workspace(reference) => Target { kind: "workspace", id: None, name: reference.to_string() },
-            Receiver::Audience(name) | Receiver::Host(name) => Target { kind: "workspace", id: None, name: name.clone() },
+            Receiver::Workspace(reference) => asked(&reference.to_string()),
+            Receiver::Audience(name) | Receiver::Host(name) => asked(name),
         };
+        let id = AuditEventId::generate(now, self.sources.random());
+        let (action, outcome) = (Action::TokenIssue, Outcome::Denied(error.code()));
+        let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details: None };
         let mut tx = self.store.begin().await?;
-        tx.insert_event(&Event {
-            id: AuditEventId::generate(now, self.sources.random()),
-            organization_id: Some(subject.organization()),
-            occurred_at: now,
-            actor: subject.actor(),
-            action: Action::TokenIssue,
-            target: asked,
-            outcome: Outcome::Denied(error.code()),
-            origin,
-            details: None,
-        })
-        .await?;
+        tx.insert_event(&event).await?;
         tx.commit().await
     }
+}
+
+/// A receiver that was asked for, in the caller's own words: cut, and left out where they could be a secret in the wrong field.
+fn asked(name: &str) -> Target {
+    const LONGEST: usize = 100;
+    let secret = RawApiKey::from_presented(name.to_owned()).is_well_formed() || !name.contains(['.', ':', '/', '-']) && name.len() > 40;
+    let name = if secret { "(left out)".to_owned() } else { name.chars().take(LONGEST).collect() };
+    Target { kind: "workspace", id: None, name }
 }
 
 /// Those of the permissions held that `scope` asks for.

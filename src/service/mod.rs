@@ -3,12 +3,16 @@
 //! May not know: HTTP, SQL.
 
 mod administration;
+mod audit_log;
 mod authentication;
 mod bootstrap;
 mod lifecycle;
 mod login;
+mod organizations;
 mod passwords;
 mod signing;
+mod upkeep;
+mod usage;
 
 use std::sync::Arc;
 
@@ -16,12 +20,16 @@ use crate::domain::random::Random;
 use crate::domain::time::{Clock, Timestamp};
 
 pub use administration::{Administration, AdministrationError, IssueKey, NewWorkspace};
+pub use audit_log::{ActionFilter, AuditLog, EventQuery, Selection};
 pub use authentication::{AuthenticationError, Authenticator, Caller, Principal};
 pub use bootstrap::{FirstStart, generate_password};
-pub use lifecycle::{AccountChange, KeyRequest, Lifecycle, LifecycleError, Page};
+pub use lifecycle::{AccountChange, Impact, KeyChange, Lifecycle, LifecycleError, NewAccount, NewKey, NewKeyValue, Page, Rotation};
 pub use login::{Issued, Login, LoginError, LoginRequest, Presented, Receiver};
+pub use organizations::OrganizationChange;
 pub use passwords::{PasswordError, Passwords};
 pub use signing::{Signing, SigningError};
+pub use upkeep::Upkeep;
+pub use usage::Usage;
 
 /// Where the present and randomness come from.
 #[derive(Clone)]

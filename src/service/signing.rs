@@ -1,16 +1,23 @@
 //! The signing keys of this node: read from the database, made where they are missing.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::Sources;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::id::AuditEventId;
 use crate::domain::signing::SigningAlgorithm;
+use crate::domain::time::Timestamp;
 use crate::keys::{KeyError, KeySet, MasterKey, SigningKey};
 use crate::store::{Store, StoreError, StoredSigningKey};
 
 /// What tokens for Hourpass itself are signed with.
 const OWN_ALGORITHM: SigningAlgorithm = SigningAlgorithm::Es256;
+
+/// How often the published keys are looked for at most, and for how long a validator is kept waiting.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_FOR: Duration = Duration::from_millis(200);
 
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +40,8 @@ pub struct Signing {
     master: MasterKey,
     sources: Sources,
     keys: RwLock<Arc<KeySet>>,
+    /// When the keys to publish were last looked for.
+    looked_at: Mutex<Option<Timestamp>>,
 }
 
 impl Signing {
@@ -41,7 +50,7 @@ impl Signing {
     /// # Errors
     /// Where the database fails or the master key opens none of the keys.
     pub async fn open(store: Store, master: MasterKey, sources: Sources) -> Result<Self, SigningError> {
-        let this = Self { store, master, sources, keys: RwLock::default() };
+        let this = Self { store, master, sources, keys: RwLock::default(), looked_at: Mutex::default() };
         this.reload().await?;
         this.with_key_for(OWN_ALGORITHM).await?;
         Ok(this)
@@ -53,6 +62,28 @@ impl Signing {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The keys to publish: as the database has them, or had them a second ago. When it cannot be asked in a moment, those that this node knows, for
+    /// validators are not to stop because the database does.
+    pub async fn published(&self) -> Arc<KeySet> {
+        let now = self.sources.now();
+        let due = {
+            let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = looked_at.is_none_or(|at| now < at || now.since(at) >= LOOK_EVERY);
+            if due {
+                *looked_at = Some(now);
+            }
+            due
+        };
+        if due {
+            match tokio::time::timeout(LOOK_FOR, self.reload()).await {
+                Ok(Ok(keys)) => return keys,
+                Ok(Err(error)) => tracing::warn!(%error, "the published keys may be out of date"),
+                Err(_) => tracing::warn!("the published keys may be out of date: the database does not answer"),
+            }
+        }
+        self.known()
+    }
+
     /// Reads the keys in use anew: another node or a new workspace may have brought one.
     ///
     /// # Errors
@@ -60,7 +91,8 @@ impl Signing {
     pub async fn reload(&self) -> Result<Arc<KeySet>, SigningError> {
         let stored = self.store.list_signing_keys_in_use(OWN_ALGORITHM).await?;
         let known = self.known();
-        if stored.iter().map(|key| key.kid.as_str()).eq(known.kids()) {
+        let names: BTreeSet<&str> = stored.iter().map(|key| key.kid.as_str()).collect();
+        if names == known.kids().collect() {
             return Ok(known);
         }
         let keys = stored.iter().map(|key| self.unseal(key)).collect::<Result<Vec<_>, _>>()?;
@@ -116,6 +148,7 @@ impl Signing {
                 target: Target { kind: "signing_key", id: None, name: stored.kid.clone() },
                 outcome: Outcome::Granted,
                 origin: Origin::default(),
+                token_expires_at: None,
                 details: Some(serde_json::json!({ "algorithm": algorithm })),
             })
             .await?;

@@ -1,23 +1,32 @@
-//! API keys, and what they are the credential of.
+//! API keys, their values, and what they are the credential of.
 
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::organization::{OrganizationRow, organization_columns};
-use super::service_account::{ServiceAccountRow, service_account_columns};
+use super::service_account::{ServiceAccountRow, last_use, service_account_columns};
 use super::{Db, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
 use crate::domain::credential::KeyCredential;
-use crate::domain::entity::ApiKey;
-use crate::domain::id::{ApiKeyId, ServiceAccountId};
+use crate::domain::entity::{ApiKey, KeyDetails, KeyValue, LastUse};
+use crate::domain::id::{ApiKeyId, KeyValueId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::Name;
 use crate::domain::time::Timestamp;
 
 /// The columns of [`ApiKeyRow`], of a table called `k`.
 macro_rules! api_key_columns {
     () => {
-        "k.id AS key_id, k.service_account_id AS key_service_account_id, k.name AS key_name, k.hint AS key_hint, k.active AS key_active, \
-         k.expires_at AS key_expires_at, k.created_at AS key_created_at"
+        "k.id AS key_id, k.service_account_id AS key_service_account_id, k.name AS key_name, k.active AS key_active, \
+         k.compromised_at AS key_compromised_at, k.created_at AS key_created_at"
+    };
+}
+
+/// The columns of [`ValueRow`], of a table called `v`.
+macro_rules! value_columns {
+    () => {
+        "v.id AS value_id, v.hint AS value_hint, v.grant_id AS value_grant_id, v.created_at AS value_created_at, v.expires_at AS value_expires_at, \
+         v.retained_until AS value_retained_until, v.last_used_at AS value_last_used_at, v.last_used_address AS value_last_used_address, \
+         v.last_used_user_agent AS value_last_used_user_agent"
     };
 }
 
@@ -27,20 +36,53 @@ macro_rules! select_credential {
             "SELECT ",
             api_key_columns!(),
             ", ",
+            value_columns!(),
+            ", ",
             service_account_columns!(),
             ", ",
             organization_columns!(),
-            " FROM api_keys k JOIN service_accounts a ON a.id = k.service_account_id JOIN organizations o ON o.id = a.organization_id WHERE ",
+            " FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id JOIN service_accounts a ON a.id = k.service_account_id",
+            " JOIN organizations o ON o.id = a.organization_id WHERE ",
+            $where
+        )
+    };
+}
+
+macro_rules! select_details {
+    ($where:literal) => {
+        concat!(
+            "SELECT ",
+            api_key_columns!(),
+            ", ",
+            value_columns!(),
+            ", r.id AS r_id, r.hint AS r_hint, r.grant_id AS r_grant_id,",
+            " r.created_at AS r_created_at, r.expires_at AS r_expires_at, r.retained_until AS r_retained_until, r.last_used_at AS r_last_used_at,",
+            " r.last_used_address AS r_last_used_address, r.last_used_user_agent AS r_last_used_user_agent",
+            " FROM api_keys k JOIN api_key_values v ON v.api_key_id = k.id AND v.retained_until IS NULL",
+            " LEFT JOIN api_key_values r ON r.api_key_id = k.id AND r.retained_until IS NOT NULL WHERE k.service_account_id = $1 AND ",
             $where
         )
     };
 }
 
 statements! {
-    INSERT = "INSERT INTO api_keys (id, service_account_id, name, hash, hint, active, expires_at, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    LIST = concat!("SELECT ", api_key_columns!(), " FROM api_keys k WHERE k.service_account_id = $1 AND k.id > $2 ORDER BY k.id LIMIT $3");
-    FIND_CREDENTIAL_BY_HASH = select_credential!("k.hash = $1");
-    FIND_CREDENTIAL_BY_ID = select_credential!("k.id = $1");
+    INSERT = "INSERT INTO api_keys (id, service_account_id, name, active, compromised_at, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT_VALUE = "INSERT INTO api_key_values (id, api_key_id, hash, hint, grant_id, created_at, expires_at, retained_until) \
+                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    LIST = select_details!("k.id > $2 AND (k.active = $3 OR CAST($3 AS BOOLEAN) IS NULL) AND (k.name = $4 OR CAST($4 AS TEXT) IS NULL) ORDER BY k.id LIMIT $5");
+    FIND_BY_ID = select_details!("k.id = $2");
+    FIND_BY_NAME = select_details!("k.name = $2");
+    FIND_CREDENTIAL_BY_HASH = select_credential!("v.hash = $1");
+    FIND_CREDENTIAL_BY_GRANT = select_credential!("v.grant_id = $1");
+    UPDATE = "UPDATE api_keys SET name = $2, active = $3, compromised_at = $4 WHERE id = $1";
+    UPDATE_VALUE = "UPDATE api_key_values SET grant_id = $2, expires_at = $3, retained_until = $4 WHERE id = $1";
+    SET_LAST_USE = "UPDATE api_key_values SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
+                    WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+    DELETE_RETAINED = "DELETE FROM api_key_values WHERE api_key_id = $1 AND retained_until IS NOT NULL";
+    DELETE_VALUES = "DELETE FROM api_key_values WHERE api_key_id = $1";
+    DELETE = "DELETE FROM api_keys WHERE id = $1";
+    LIST_VALUE_IDS_OF_ACCOUNT = "SELECT v.id FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1";
+    SET_GRANT = "UPDATE api_key_values SET grant_id = $2 WHERE id = $1";
 }
 
 #[derive(FromRow)]
@@ -48,9 +90,8 @@ struct ApiKeyRow {
     key_id: Uuid,
     key_service_account_id: Uuid,
     key_name: String,
-    key_hint: String,
     key_active: bool,
-    key_expires_at: Option<i64>,
+    key_compromised_at: Option<i64>,
     key_created_at: i64,
 }
 
@@ -60,10 +101,36 @@ impl From<ApiKeyRow> for ApiKey {
             id: ApiKeyId(row.key_id),
             service_account_id: ServiceAccountId(row.key_service_account_id),
             name: Name::from_stored(row.key_name),
-            hint: row.key_hint,
             active: row.key_active,
-            expires_at: row.key_expires_at.map(Timestamp::from_micros),
+            compromised_at: row.key_compromised_at.map(Timestamp::from_micros),
             created_at: Timestamp::from_micros(row.key_created_at),
+        }
+    }
+}
+
+#[derive(FromRow)]
+struct ValueRow {
+    value_id: Uuid,
+    value_hint: String,
+    value_grant_id: Uuid,
+    value_created_at: i64,
+    value_expires_at: Option<i64>,
+    value_retained_until: Option<i64>,
+    value_last_used_at: Option<i64>,
+    value_last_used_address: Option<String>,
+    value_last_used_user_agent: Option<String>,
+}
+
+impl From<ValueRow> for KeyValue {
+    fn from(row: ValueRow) -> Self {
+        Self {
+            id: KeyValueId(row.value_id),
+            hint: row.value_hint,
+            grant: SessionId(row.value_grant_id),
+            created_at: Timestamp::from_micros(row.value_created_at),
+            expires_at: row.value_expires_at.map(Timestamp::from_micros),
+            retained_until: row.value_retained_until.map(Timestamp::from_micros),
+            last_use: last_use(row.value_last_used_at, row.value_last_used_address, row.value_last_used_user_agent),
         }
     }
 }
@@ -76,11 +143,72 @@ struct KeyCredentialRow {
     account: ServiceAccountRow,
     #[sqlx(flatten)]
     key: ApiKeyRow,
+    #[sqlx(flatten)]
+    value: ValueRow,
 }
 
 impl From<KeyCredentialRow> for KeyCredential {
     fn from(row: KeyCredentialRow) -> Self {
-        Self { organization: row.organization.into(), account: row.account.into(), key: row.key.into() }
+        Self { organization: row.organization.into(), account: row.account.into(), key: row.key.into(), value: row.value.into() }
+    }
+}
+
+/// The columns of the retained value, which are all null where there is none.
+#[derive(FromRow)]
+struct RetainedRow {
+    r_id: Option<Uuid>,
+    r_hint: Option<String>,
+    r_grant_id: Option<Uuid>,
+    r_created_at: Option<i64>,
+    r_expires_at: Option<i64>,
+    r_retained_until: Option<i64>,
+    r_last_used_at: Option<i64>,
+    r_last_used_address: Option<String>,
+    r_last_used_user_agent: Option<String>,
+}
+
+#[derive(FromRow)]
+struct KeyDetailsRow {
+    #[sqlx(flatten)]
+    key: ApiKeyRow,
+    #[sqlx(flatten)]
+    current: ValueRow,
+    #[sqlx(flatten)]
+    retained: RetainedRow,
+}
+
+impl From<KeyDetailsRow> for KeyDetails {
+    fn from(KeyDetailsRow { key, current, retained: r }: KeyDetailsRow) -> Self {
+        let retained = match (r.r_id, r.r_hint, r.r_grant_id, r.r_created_at) {
+            (Some(id), Some(hint), Some(grant), Some(created_at)) => Some(KeyValue {
+                id: KeyValueId(id),
+                hint,
+                grant: SessionId(grant),
+                created_at: Timestamp::from_micros(created_at),
+                expires_at: r.r_expires_at.map(Timestamp::from_micros),
+                retained_until: r.r_retained_until.map(Timestamp::from_micros),
+                last_use: last_use(r.r_last_used_at, r.r_last_used_address, r.r_last_used_user_agent),
+            }),
+            _ => None,
+        };
+        Self { key: key.into(), current: current.into(), retained }
+    }
+}
+
+/// Which keys a list is to hold.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFilter {
+    /// The one of exactly this name.
+    pub name: Option<String>,
+    /// Those that are active, or those that are not.
+    pub active: Option<bool>,
+}
+
+/// What a key reference is looked up by.
+fn find_by(reference: &Reference) -> &'static str {
+    match reference {
+        Reference::Id(_) => FIND_BY_ID,
+        Reference::Name(_) => FIND_BY_NAME,
     }
 }
 
@@ -95,12 +223,13 @@ impl Store {
         Ok(row.map(KeyCredential::from))
     }
 
-    /// Finds whose key has this id.
+    /// Finds whose key has a value with this grant: what a token was obtained with.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn find_key_credential_by_id(&self, id: ApiKeyId) -> Result<Option<KeyCredential>, StoreError> {
-        let row = on!(Db, &self.read, |pool| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_ID).bind(id.0).fetch_optional(pool).await)?;
+    pub async fn find_key_credential_by_grant(&self, grant: SessionId) -> Result<Option<KeyCredential>, StoreError> {
+        let row =
+            on!(Db, &self.read, |pool| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_GRANT).bind(grant.0).fetch_optional(pool).await)?;
         Ok(row.map(KeyCredential::from))
     }
 
@@ -108,27 +237,155 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn list_api_keys(&self, account: ServiceAccountId, after: Uuid, limit: i64) -> Result<Vec<ApiKey>, StoreError> {
-        let rows = on!(Db, &self.read, |pool| sqlx::query_as::<_, ApiKeyRow>(LIST).bind(account.0).bind(after).bind(limit).fetch_all(pool).await)?;
-        Ok(rows.into_iter().map(ApiKey::from).collect())
+    pub async fn list_api_keys(&self, account: ServiceAccountId, filter: &KeyFilter, after: Uuid, limit: i64) -> Result<Vec<KeyDetails>, StoreError> {
+        let rows = on!(Db, &self.read, |pool| sqlx::query_as::<_, KeyDetailsRow>(LIST)
+            .bind(account.0)
+            .bind(after)
+            .bind(filter.active)
+            .bind(filter.name.as_deref())
+            .bind(limit)
+            .fetch_all(pool)
+            .await)?;
+        Ok(rows.into_iter().map(KeyDetails::from).collect())
+    }
+
+    /// Finds a key of an account by its id or name.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn find_api_key(&self, account: ServiceAccountId, reference: &Reference) -> Result<Option<KeyDetails>, StoreError> {
+        let row = on!(Db, &self.read, |pool| {
+            let query = sqlx::query_as::<_, KeyDetailsRow>(find_by(reference)).bind(account.0);
+            match reference {
+                Reference::Id(id) => query.bind(*id).fetch_optional(pool).await,
+                Reference::Name(name) => query.bind(name).fetch_optional(pool).await,
+            }
+        })?;
+        Ok(row.map(KeyDetails::from))
     }
 }
 
 impl Tx {
-    /// Makes an API key.
+    /// Makes an API key with its first value.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where its name is taken.
-    pub async fn insert_api_key(&mut self, key: &ApiKey, hash: &ApiKeyHash) -> Result<(), StoreError> {
+    /// [`StoreError::Conflict`] where its name or hash is taken.
+    pub async fn insert_api_key(&mut self, key: &ApiKey, value: &KeyValue, hash: &ApiKeyHash) -> Result<(), StoreError> {
         on!(Self, self, |tx| sqlx::query(INSERT)
             .bind(key.id.0)
             .bind(key.service_account_id.0)
             .bind(key.name.as_str())
-            .bind(&hash.0[..])
-            .bind(&key.hint)
             .bind(key.active)
-            .bind(key.expires_at.map(Timestamp::as_micros))
+            .bind(key.compromised_at.map(Timestamp::as_micros))
             .bind(key.created_at.as_micros())
+            .execute(&mut **tx)
+            .await
+            .map(drop))?;
+        self.insert_key_value(key.id, value, hash).await
+    }
+
+    /// Gives a key a value.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where the hash is taken, or the key has a current value and this is another.
+    pub async fn insert_key_value(&mut self, key: ApiKeyId, value: &KeyValue, hash: &ApiKeyHash) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(INSERT_VALUE)
+            .bind(value.id.0)
+            .bind(key.0)
+            .bind(&hash.0[..])
+            .bind(&value.hint)
+            .bind(value.grant.0)
+            .bind(value.created_at.as_micros())
+            .bind(value.expires_at.map(Timestamp::as_micros))
+            .bind(value.retained_until.map(Timestamp::as_micros))
+            .execute(&mut **tx)
+            .await
+            .map(drop))
+        .map_err(StoreError::from)
+    }
+
+    /// Reads a key of an account that this transaction has locked.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn find_api_key(&mut self, account: ServiceAccountId, id: ApiKeyId) -> Result<Option<KeyDetails>, StoreError> {
+        let row = on!(Self, self, |tx| sqlx::query_as::<_, KeyDetailsRow>(FIND_BY_ID).bind(account.0).bind(id.0).fetch_optional(&mut **tx).await)?;
+        Ok(row.map(KeyDetails::from))
+    }
+
+    /// Replaces name, active flag and compromise of a key.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where the name is taken.
+    pub async fn update_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(UPDATE)
+            .bind(key.id.0)
+            .bind(key.name.as_str())
+            .bind(key.active)
+            .bind(key.compromised_at.map(Timestamp::as_micros))
+            .execute(&mut **tx)
+            .await
+            .map(drop))
+        .map_err(StoreError::from)
+    }
+
+    /// Replaces grant, expiry and retention of a value.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn update_key_value(&mut self, value: &KeyValue) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(UPDATE_VALUE)
+            .bind(value.id.0)
+            .bind(value.grant.0)
+            .bind(value.expires_at.map(Timestamp::as_micros))
+            .bind(value.retained_until.map(Timestamp::as_micros))
+            .execute(&mut **tx)
+            .await
+            .map(drop))
+        .map_err(StoreError::from)
+    }
+
+    /// Forgets the value that a key had before its current one.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_retained_value(&mut self, key: ApiKeyId) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(DELETE_RETAINED).bind(key.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
+    }
+
+    /// Deletes a key with its values.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_api_key(&mut self, key: ApiKeyId) -> Result<(), StoreError> {
+        for sql in [DELETE_VALUES, DELETE] {
+            on!(Self, self, |tx| sqlx::query(sql).bind(key.0).execute(&mut **tx).await.map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Gives every value of every key of an account a new grant, which ends the tokens obtained with them.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn replace_grants(&mut self, account: ServiceAccountId, mut next: impl FnMut() -> SessionId) -> Result<(), StoreError> {
+        let ids: Vec<Uuid> = on!(Self, self, |tx| sqlx::query_scalar(LIST_VALUE_IDS_OF_ACCOUNT).bind(account.0).fetch_all(&mut **tx).await)?;
+        for id in ids {
+            on!(Self, self, |tx| sqlx::query(SET_GRANT).bind(id).bind(next().0).execute(&mut **tx).await.map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Notes a use, if it is later than the one noted.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn set_key_value_last_use(&mut self, id: KeyValueId, last: &LastUse) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(SET_LAST_USE)
+            .bind(id.0)
+            .bind(last.at.as_micros())
+            .bind(last.address.as_deref())
+            .bind(last.user_agent.as_deref())
             .execute(&mut **tx)
             .await
             .map(drop))

@@ -1,12 +1,246 @@
-//! Audit events. They are only ever added.
+//! Audit events. They are only ever added, and pruned when they are old.
 
-use super::{StoreError, Tx};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{Db, Store, StoreError, Tx};
 use crate::domain::audit::{Event, Outcome};
+use crate::domain::id::{ApiKeyId, AuditEventId, OrganizationId, ServiceAccountId};
+use crate::domain::time::Timestamp;
+
+/// A list, newest first. `$drive` decides which index it is read by; the other conditions are looked at on the way. The link to an account that is gone is left
+/// out: the event keeps the name.
+macro_rules! list {
+    ($drive:literal) => {
+        concat!(
+            "SELECT e.id, e.organization_id, e.occurred_at, e.actor_kind,",
+            " CASE WHEN e.actor_kind <> 'service_account' OR EXISTS (SELECT 1 FROM service_accounts a WHERE a.id = e.actor_id) THEN e.actor_id END AS actor_id,",
+            " e.actor_name, e.api_key_id, e.session_id, e.action, e.target_kind,",
+            " CASE WHEN e.target_kind <> 'service_account' OR EXISTS (SELECT 1 FROM service_accounts a WHERE a.id = e.target_id) THEN e.target_id END AS target_id,",
+            " e.target_name, e.outcome, e.reason, e.address, e.user_agent, e.request_id, e.token_expires_at, e.details",
+            " FROM audit_events e WHERE e.organization_id = $1 AND e.id >= $2 AND e.id < $3 AND ", $drive,
+            " AND (e.actor_id = $4 OR $4 IS NULL) AND (e.actor_name = $5 OR CAST($5 AS TEXT) IS NULL)",
+            " AND (e.target_id = $6 OR $6 IS NULL) AND (e.target_name = $7 OR CAST($7 AS TEXT) IS NULL)",
+            " AND (e.resource = $8 OR CAST($8 AS TEXT) IS NULL) AND (e.action = $9 OR CAST($9 AS TEXT) IS NULL)",
+            " AND (e.outcome = $10 OR CAST($10 AS TEXT) IS NULL) ORDER BY e.id DESC LIMIT $11"
+        )
+    };
+}
+
+/// The exchanges of an account (`$2`), or of one of its keys (`$3`), with ids from `$4` on.
+macro_rules! exchanges {
+    ($select:literal, $rest:literal) => {
+        concat!(
+            "SELECT ",
+            $select,
+            " FROM audit_events e WHERE e.organization_id = $1 AND e.actor_id = $2 AND (e.api_key_id = $3 OR $3 IS NULL)",
+            " AND e.id >= $4 AND e.action = 'token.issue' AND e.outcome = 'granted'",
+            $rest
+        )
+    };
+}
 
 statements! {
-    INSERT = "INSERT INTO audit_events (id, organization_id, occurred_at, actor_kind, actor_id, actor_name, api_key_id, session_id, action, target_kind, \
-              target_id, target_name, outcome, reason, address, user_agent, request_id, details) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+    INSERT = "INSERT INTO audit_events (id, organization_id, occurred_at, actor_kind, actor_id, actor_name, api_key_id, session_id, action, resource, \
+              target_kind, target_id, target_name, outcome, reason, address, user_agent, request_id, token_expires_at, details) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+    LIST = list!("TRUE");
+    LIST_BY_ACTOR = list!("e.actor_id = $4");
+    LIST_BY_TARGET = list!("e.target_id = $6");
+    LIST_CHANGES = list!("e.resource = $8 AND e.resource <> 'token'");
+    LIST_CHANGES_BY_ACTOR_NAME = list!("e.actor_name = $5 AND e.resource <> 'token'");
+    LIST_CHANGES_BY_TARGET_NAME = list!("e.target_name = $7 AND e.resource <> 'token'");
+    LIST_DENIED = list!("e.outcome = 'denied'");
+    COUNT_EXCHANGES = exchanges!("count(*) AS exchanges, count(DISTINCT e.address) AS addresses", "");
+    COUNT_RECEIVERS = exchanges!("e.target_kind AS kind, e.target_name AS name, count(*) AS exchanges", " GROUP BY 1, 2 ORDER BY 3 DESC, 2 LIMIT 100");
+    COUNT_OUTSTANDING = exchanges!(
+        "count(*)",
+        " AND e.token_expires_at > $5 AND EXISTS (SELECT 1 FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id \
+         JOIN service_accounts a ON a.id = k.service_account_id WHERE v.grant_id = e.session_id AND k.active AND a.active \
+         AND (v.retained_until IS NULL OR v.retained_until > $5) AND (v.expires_at IS NULL OR v.expires_at > $5))"
+    );
+    PRUNE = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE id < $1 ORDER BY id LIMIT $2)";
+}
+
+/// Which events a list is to hold.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Done by this account or person.
+    pub actor_id: Option<Uuid>,
+    /// Done by someone of this name; exchanges are left out unless `actor_id` is set.
+    pub actor_name: Option<String>,
+    /// Done to this.
+    pub target_id: Option<Uuid>,
+    /// Done to something of this name; exchanges are left out unless `target_id` is set.
+    pub target_name: Option<String>,
+    /// Of this resource, such as `api_key`.
+    pub resource: Option<&'static str>,
+    /// Of exactly this action.
+    pub action: Option<&'static str>,
+    /// `granted` or `denied`.
+    pub outcome: Option<&'static str>,
+}
+
+impl EventFilter {
+    /// The statement that reads the fewest rows past those that are wanted.
+    fn statement(&self) -> &'static str {
+        match self {
+            Self { actor_id: Some(_), .. } => LIST_BY_ACTOR,
+            Self { target_id: Some(_), .. } => LIST_BY_TARGET,
+            Self { actor_name: Some(_), .. } => LIST_CHANGES_BY_ACTOR_NAME,
+            Self { target_name: Some(_), .. } => LIST_CHANGES_BY_TARGET_NAME,
+            Self { resource: Some(resource), .. } if *resource != "token" => LIST_CHANGES,
+            Self { outcome: Some("denied"), .. } => LIST_DENIED,
+            _ => LIST,
+        }
+    }
+}
+
+/// An event as it is kept.
+#[derive(Clone, Debug, FromRow)]
+pub struct StoredEvent {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub organization_id: Option<Uuid>,
+    /// When it happened, in microseconds since the Unix epoch.
+    pub occurred_at: i64,
+    /// What kind of caller did it.
+    pub actor_kind: String,
+    /// Who did it; nothing where the account is gone.
+    pub actor_id: Option<Uuid>,
+    /// How they were called then.
+    pub actor_name: String,
+    /// The API key that they used.
+    pub api_key_id: Option<Uuid>,
+    /// The sign-in or key value that they used.
+    pub session_id: Option<Uuid>,
+    /// What was done.
+    pub action: String,
+    /// What kind of thing it was done to.
+    pub target_kind: String,
+    /// What it was done to; nothing where the account is gone.
+    pub target_id: Option<Uuid>,
+    /// How that was called then.
+    pub target_name: String,
+    /// `granted` or `denied`.
+    pub outcome: String,
+    /// Why it was denied.
+    pub reason: Option<String>,
+    /// From which address.
+    pub address: Option<String>,
+    /// With which `User-Agent`.
+    pub user_agent: Option<String>,
+    /// In which request.
+    pub request_id: Option<Uuid>,
+    /// When the issued token expires, in microseconds since the Unix epoch.
+    pub token_expires_at: Option<i64>,
+    /// A JSON object.
+    pub details: Option<String>,
+}
+
+/// The exchanges of an account or key.
+#[derive(Clone, Debug)]
+pub struct Exchanges {
+    /// How many.
+    pub count: i64,
+    /// From how many addresses.
+    pub addresses: i64,
+    /// For whom, with how many each; those with the most first, at most 100.
+    pub receivers: Vec<Receivers>,
+}
+
+/// The exchanges for one receiver.
+#[derive(Clone, Debug, FromRow)]
+pub struct Receivers {
+    /// `workspace` or `hourpass`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// How many.
+    pub exchanges: i64,
+}
+
+/// Whose exchanges are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct ExchangesOf {
+    /// In this organization.
+    pub organization: OrganizationId,
+    /// Of this account.
+    pub account: ServiceAccountId,
+    /// With this key only.
+    pub key: Option<ApiKeyId>,
+}
+
+impl Store {
+    /// Lists the events of an organization, newest first: at most `limit` with ids from `from` on and before `before`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn list_events(
+        &self,
+        organization: OrganizationId,
+        filter: &EventFilter,
+        (from, before): (Uuid, Uuid),
+        limit: i64,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        on!(Db, &self.read, |pool| sqlx::query_as::<_, StoredEvent>(filter.statement())
+            .bind(organization.0)
+            .bind(from)
+            .bind(before)
+            .bind(filter.actor_id)
+            .bind(filter.actor_name.as_deref())
+            .bind(filter.target_id)
+            .bind(filter.target_name.as_deref())
+            .bind(filter.resource)
+            .bind(filter.action)
+            .bind(filter.outcome)
+            .bind(limit)
+            .fetch_all(pool)
+            .await)
+        .map_err(StoreError::from)
+    }
+
+    /// Counts the exchanges since `since`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn count_exchanges(&self, of: ExchangesOf, since: Timestamp) -> Result<Exchanges, StoreError> {
+        let from = AuditEventId::earliest(since).0;
+        let key = of.key.map(|key| key.0);
+        let (organization, account) = (of.organization.0, of.account.0);
+        let (count, addresses) = on!(Db, &self.read, |pool| sqlx::query_as::<_, (i64, i64)>(COUNT_EXCHANGES)
+            .bind(organization)
+            .bind(account)
+            .bind(key)
+            .bind(from)
+            .fetch_one(pool)
+            .await)?;
+        let receivers = on!(Db, &self.read, |pool| sqlx::query_as::<_, Receivers>(COUNT_RECEIVERS)
+            .bind(organization)
+            .bind(account)
+            .bind(key)
+            .bind(from)
+            .fetch_all(pool)
+            .await)?;
+        Ok(Exchanges { count, addresses, receivers })
+    }
+
+    /// Counts the tokens issued since `since` that count at `now`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn count_outstanding_tokens(&self, of: ExchangesOf, since: Timestamp, now: Timestamp) -> Result<i64, StoreError> {
+        on!(Db, &self.read, |pool| sqlx::query_scalar(COUNT_OUTSTANDING)
+            .bind(of.organization.0)
+            .bind(of.account.0)
+            .bind(of.key.map(|key| key.0))
+            .bind(AuditEventId::earliest(since).0)
+            .bind(now.as_micros())
+            .fetch_one(pool)
+            .await)
+        .map_err(StoreError::from)
+    }
 }
 
 impl Tx {
@@ -29,6 +263,7 @@ impl Tx {
             .bind(event.actor.api_key_id.map(|id| id.0))
             .bind(event.actor.session_id.map(|id| id.0))
             .bind(event.action.as_str())
+            .bind(event.action.resource())
             .bind(event.target.kind)
             .bind(event.target.id)
             .bind(&event.target.name)
@@ -37,10 +272,21 @@ impl Tx {
             .bind(event.origin.address.map(|address| address.to_string()))
             .bind(event.origin.user_agent.as_deref())
             .bind(event.origin.request_id.map(|id| id.0))
+            .bind(event.token_expires_at.map(Timestamp::as_micros))
             .bind(event.details.as_ref().map(ToString::to_string))
             .execute(&mut **tx)
             .await
             .map(drop))
         .map_err(StoreError::from)
+    }
+
+    /// Deletes at most `limit` of the events before `before`, the oldest first. Returns how many.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn prune_events(&mut self, before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+        let before = AuditEventId::earliest(before).0;
+        on!(Self, self, |tx| sqlx::query(PRUNE).bind(before).bind(limit).execute(&mut **tx).await.map(|done| done.rows_affected()))
+            .map_err(StoreError::from)
     }
 }

@@ -1,5 +1,8 @@
 //! Where the two engines differ: opening, beginning, migrating.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -7,7 +10,8 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Acquire, Connection, SqlitePool};
+use sqlx::{Acquire, Connection, PgConnection, SqlitePool};
+use url::Url;
 
 use super::{Db, Store, StoreError, Tx};
 
@@ -16,41 +20,66 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
 
-/// The folder of the database file that a `sqlite:` URL names; nothing for another engine, or for a database in memory.
+/// Parameters that a `postgres:` URL may have. sqlx would take any other, and log it with its value, which may be a password.
+const POSTGRES_PARAMETERS: [&str; 11] =
+    ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "hostaddr", "port", "dbname", "user", "password", "application_name"];
+
+/// The folder of the database file that a `sqlite:` URL names; nothing for another engine.
 #[must_use]
 pub fn sqlite_directory(url: &str) -> Option<PathBuf> {
-    if !url.starts_with("sqlite:") {
-        return None;
-    }
-    let options = SqliteConnectOptions::from_str(url).ok()?;
-    options.get_filename().parent().map(Path::to_owned)
+    let options = SqliteConnectOptions::from_str(url).ok().filter(|_| url.starts_with("sqlite:"))?;
+    Some(folder(options.get_filename()).to_owned())
+}
+
+/// The folder that a file is in. For a name without one it is where the program runs, which cannot be opened by the empty path.
+fn folder(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn refused<T>(why: impl Into<String>) -> Result<T, StoreError> {
+    Err(StoreError::Refused(why.into()))
 }
 
 pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
     // The URL itself stays out of every message: it may hold a password.
     let unreadable = |error: sqlx::Error| StoreError::Refused(format!("database.url cannot be read: {error}"));
-    match url.split_once(':').map(|(scheme, _)| scheme) {
-        Some("sqlite") => {
+    match url.split_once(':') {
+        Some(("sqlite", rest)) => {
             let options = SqliteConnectOptions::from_str(url).map_err(unreadable)?;
-            if url.contains(":memory:") || url.contains("mode=memory") {
-                return Err(StoreError::Refused("database.url: a database in memory would lose everything at the end; name a file".to_owned()));
+            if rest.trim_start_matches('/').is_empty() || url.contains(":memory:") || url.contains("mode=memory") {
+                return refused(
+                    "database.url: a database without a file would lose everything at the end; name a file, as in sqlite://data/hourpass.db",
+                );
             }
             open_sqlite(options, max_connections, timeout).await
         }
-        Some("postgres" | "postgresql") => {
+        Some(("postgres" | "postgresql", _)) => {
+            let parsed = Url::parse(url).map_err(|error| StoreError::Refused(format!("database.url cannot be read: {error}")))?;
+            if let Some((unknown, _)) = parsed.query_pairs().find(|(name, _)| !POSTGRES_PARAMETERS.contains(&name.as_ref())) {
+                return refused(format!("database.url has the parameter {unknown}; there are: {}", POSTGRES_PARAMETERS.join(", ")));
+            }
             let options = PgConnectOptions::from_str(url).map_err(unreadable)?.application_name("hourpass");
-            let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(timeout).connect_with(options).await?;
-            Ok(Store { read: Db::Postgres(pool.clone()), write: Db::Postgres(pool) })
+            open_postgres(options, max_connections, timeout).await
         }
-        _ => Err(StoreError::Refused("database.url must begin with sqlite:// or postgres://".to_owned())),
+        _ => refused("database.url must begin with sqlite:// or postgres://"),
     }
 }
 
+async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
+    let options = options.options([("client_min_messages", "warning")]);
+    // On a connection of its own, without time limits: what brings tables up to date may take long, and another node that does it is waited for. A pool would also
+    // hide why it cannot connect.
+    let mut connection = PgConnection::connect_with(&options).await?;
+    migrate_postgres(&mut connection).await?;
+    connection.close().await?;
+    let milliseconds = timeout.as_millis().to_string();
+    let options = options.options([("lock_timeout", &milliseconds), ("statement_timeout", &milliseconds)]);
+    let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(timeout).connect_with(options).await?;
+    Ok(Store { read: Db::Postgres(pool.clone()), write: Db::Postgres(pool) })
+}
+
 async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
-    if let Some(folder) = options.get_filename().parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| StoreError::Refused(format!("the folder {} of the database cannot be made: {error}", folder.display())))?;
-    }
+    make_private(options.get_filename())?;
     let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
@@ -60,8 +89,20 @@ async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeou
         .busy_timeout(timeout);
     // The writer first: it makes the file and turns on WAL before any reader comes.
     let write = sqlite_pool(1, timeout).connect_with(options.clone()).await?;
+    migrate_sqlite(&write).await?;
     let read = sqlite_pool(max_connections, timeout).connect_with(options).await?;
     Ok(Store { read: Db::Sqlite(read), write: Db::Sqlite(write) })
+}
+
+/// Makes the file, and its folder, for its owner only where they are missing: hashes of passwords are in it. SQLite gives its other files the same mode.
+fn make_private(file: &Path) -> Result<(), StoreError> {
+    let folder = folder(file);
+    let failed = |error: std::io::Error| StoreError::Refused(format!("the database {} cannot be made: {error}", file.display()));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(error)),
+        _ => Ok(()),
+    }
 }
 
 fn sqlite_pool(connections: u32, timeout: Duration) -> SqlitePoolOptions {
@@ -83,19 +124,12 @@ pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
     })
 }
 
-/// Brings the tables up to date. However many processes start at once, one does the work and the others wait for it.
-pub(super) async fn migrate(db: &Db) -> Result<(), StoreError> {
-    match db {
-        Db::Sqlite(pool) => migrate_sqlite(pool).await,
-        // sqlx holds an advisory lock meanwhile.
-        Db::Postgres(pool) => {
-            let mut connection = pool.acquire().await?;
-            let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
-            let newest: Option<i64> = if known { sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *connection).await? } else { None };
-            refuse_newer(newest, &POSTGRES_MIGRATIONS)?;
-            POSTGRES_MIGRATIONS.run(&mut *connection).await.map_err(migration_error)
-        }
-    }
+/// Brings the tables up to date. However many processes start at once, one does the work and the others wait for it: sqlx holds an advisory lock.
+async fn migrate_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
+    let newest: Option<i64> = if known { sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *connection).await? } else { None };
+    refuse_newer(newest, &POSTGRES_MIGRATIONS)?;
+    POSTGRES_MIGRATIONS.run(connection).await.map_err(migration_error)
 }
 
 /// sqlx takes no lock on SQLite, so the whole migration stands in one transaction that excludes other writers.

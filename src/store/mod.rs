@@ -40,6 +40,8 @@ use std::time::Duration;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 pub use access::Holder;
+pub use api_key::KeyFilter;
+pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent};
 pub use dialect::sqlite_directory;
 pub use error::StoreError;
 pub use service_account::AccountFilter;
@@ -80,9 +82,7 @@ impl Store {
     /// [`StoreError::Refused`] where the URL is none of ours or the schema is newer than this program; [`StoreError::Unavailable`] where the database cannot
     /// be reached.
     pub async fn open(url: &str, max_connections: u32, timeout: Duration) -> Result<Self, StoreError> {
-        let store = dialect::open(url, max_connections, timeout).await?;
-        dialect::migrate(&store.write).await?;
-        Ok(store)
+        dialect::open(url, max_connections, timeout).await
     }
 
     /// Begins a transaction that writes.

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Db, Store, StoreError, Tx};
-use crate::domain::entity::Organization;
+use crate::domain::entity::{KeyPolicy, Organization};
 use crate::domain::id::OrganizationId;
 use crate::domain::name::{Name, Slug};
 use crate::domain::time::Timestamp;
@@ -12,7 +12,9 @@ use crate::domain::time::Timestamp;
 /// The columns of [`OrganizationRow`], of a table called `o`.
 macro_rules! organization_columns {
     () => {
-        "o.id AS organization_id, o.slug AS organization_slug, o.name AS organization_name, o.created_at AS organization_created_at"
+        "o.id AS organization_id, o.slug AS organization_slug, o.name AS organization_name, \
+         o.api_key_max_days AS organization_api_key_max_days, o.api_key_default_days AS organization_api_key_default_days, \
+         o.created_at AS organization_created_at"
     };
 }
 pub(super) use organization_columns;
@@ -20,6 +22,7 @@ pub(super) use organization_columns;
 statements! {
     INSERT = "INSERT INTO organizations (id, slug, name, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     COUNT = "SELECT count(*) FROM organizations";
+    UPDATE = "UPDATE organizations SET name = $2, api_key_max_days = $3, api_key_default_days = $4 WHERE id = $1";
     FIND_BY_SLUG = concat!("SELECT ", organization_columns!(), " FROM organizations o WHERE o.slug = $1");
 }
 
@@ -28,6 +31,8 @@ pub(super) struct OrganizationRow {
     organization_id: Uuid,
     organization_slug: String,
     organization_name: String,
+    organization_api_key_max_days: Option<i64>,
+    organization_api_key_default_days: Option<i64>,
     organization_created_at: i64,
 }
 
@@ -37,9 +42,15 @@ impl From<OrganizationRow> for Organization {
             id: OrganizationId(row.organization_id),
             slug: Slug::from_stored(row.organization_slug),
             name: Name::from_stored(row.organization_name),
+            key_policy: KeyPolicy { max_days: days(row.organization_api_key_max_days), default_days: days(row.organization_api_key_default_days) },
             created_at: Timestamp::from_micros(row.organization_created_at),
         }
     }
+}
+
+/// Stored from a `u16`; anything else never was.
+fn days(stored: Option<i64>) -> Option<u16> {
+    stored.and_then(|days| u16::try_from(days).ok())
 }
 
 impl Store {
@@ -54,6 +65,22 @@ impl Store {
 }
 
 impl Tx {
+    /// Replaces the name and the key policy of an organization.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn update_organization(&mut self, organization: &Organization) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(UPDATE)
+            .bind(organization.id.0)
+            .bind(organization.name.as_str())
+            .bind(organization.key_policy.max_days.map(i64::from))
+            .bind(organization.key_policy.default_days.map(i64::from))
+            .execute(&mut **tx)
+            .await
+            .map(drop))
+        .map_err(StoreError::from)
+    }
+
     /// Makes the first organization of an empty database. `false`: the database is not empty, or another node is just making it.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Db, Store, StoreError, Tx};
-use crate::domain::entity::ServiceAccount;
+use crate::domain::entity::{LastUse, ServiceAccount};
 use crate::domain::id::{OrganizationId, Reference, ServiceAccountId};
 use crate::domain::name::Name;
 use crate::domain::time::Timestamp;
@@ -13,19 +13,45 @@ use crate::domain::time::Timestamp;
 macro_rules! service_account_columns {
     () => {
         "a.id AS account_id, a.organization_id AS account_organization_id, a.name AS account_name, a.description AS account_description, \
-         a.active AS account_active, a.created_at AS account_created_at"
+         a.active AS account_active, a.created_at AS account_created_at, a.last_used_at AS account_last_used_at, \
+         a.last_used_address AS account_last_used_address, a.last_used_user_agent AS account_last_used_user_agent"
     };
 }
 pub(super) use service_account_columns;
+
+/// The conditions of a list, of a table called `a`; `$1` is the organization, and the name stands in the statement's own words.
+macro_rules! list {
+    ($where:literal) => {
+        concat!(
+            "SELECT ",
+            service_account_columns!(),
+            " FROM service_accounts a WHERE a.organization_id = $1 AND a.id > $2",
+            " AND (a.active = $3 OR CAST($3 AS BOOLEAN) IS NULL)",
+            " AND (a.last_used_at IS NULL OR NOT $4)",
+            " AND (a.last_used_at < $5 OR a.last_used_at IS NULL OR CAST($5 AS BIGINT) IS NULL)",
+            " AND (CAST($6 AS BIGINT) IS NULL OR a.id IN (SELECT k.service_account_id FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id",
+            " WHERE v.retained_until IS NULL AND v.expires_at < $6))",
+            $where,
+            " ORDER BY a.id LIMIT $7"
+        )
+    };
+}
 
 statements! {
     INSERT = "INSERT INTO service_accounts (id, organization_id, name, description, active, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
     FIND_BY_ID = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.id = $2");
     FIND_BY_NAME = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.name = $2");
-    LIST = concat!(
-        "SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.id > $2 \
-         AND (CAST($3 AS TEXT) IS NULL OR a.name = $3) AND (CAST($4 AS BOOLEAN) IS NULL OR a.active = $4) ORDER BY a.id LIMIT $5"
-    );
+    LIST = list!("");
+    LIST_BY_NAME = list!(" AND a.name = $8");
+    // Changes nothing, and makes others who would change the account wait. PostgreSQL has FOR UPDATE for it, SQLite has not.
+    LOCK = "UPDATE service_accounts SET active = active WHERE organization_id = $1 AND id = $2";
+    UPDATE = "UPDATE service_accounts SET name = $2, description = $3, active = $4 WHERE id = $1";
+    SET_LAST_USE = "UPDATE service_accounts SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
+                    WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+    DELETE_VALUES = "DELETE FROM api_key_values WHERE api_key_id IN (SELECT id FROM api_keys WHERE service_account_id = $1)";
+    DELETE_KEYS = "DELETE FROM api_keys WHERE service_account_id = $1";
+    DELETE_ASSIGNMENTS = "DELETE FROM role_assignments WHERE service_account_id = $1";
+    DELETE = "DELETE FROM service_accounts WHERE id = $1";
 }
 
 #[derive(FromRow)]
@@ -36,6 +62,9 @@ pub(super) struct ServiceAccountRow {
     account_description: String,
     account_active: bool,
     account_created_at: i64,
+    account_last_used_at: Option<i64>,
+    account_last_used_address: Option<String>,
+    account_last_used_user_agent: Option<String>,
 }
 
 impl From<ServiceAccountRow> for ServiceAccount {
@@ -47,8 +76,14 @@ impl From<ServiceAccountRow> for ServiceAccount {
             description: row.account_description,
             active: row.account_active,
             created_at: Timestamp::from_micros(row.account_created_at),
+            last_use: last_use(row.account_last_used_at, row.account_last_used_address, row.account_last_used_user_agent),
         }
     }
+}
+
+/// The last use from its three columns.
+pub(super) fn last_use(at: Option<i64>, address: Option<String>, user_agent: Option<String>) -> Option<LastUse> {
+    at.map(|at| LastUse { at: Timestamp::from_micros(at), address, user_agent })
 }
 
 /// Which accounts a list is to hold.
@@ -58,6 +93,12 @@ pub struct AccountFilter {
     pub name: Option<String>,
     /// Those that are active, or those that are not.
     pub active: Option<bool>,
+    /// Those of which no key was ever used.
+    pub never_used: bool,
+    /// Those of which no key was used since then, or ever.
+    pub unused_since: Option<Timestamp>,
+    /// Those that have a key that expires before then.
+    pub expiring_before: Option<Timestamp>,
 }
 
 impl Store {
@@ -92,14 +133,22 @@ impl Store {
         after: Uuid,
         limit: i64,
     ) -> Result<Vec<ServiceAccount>, StoreError> {
-        let rows = on!(Db, &self.read, |pool| sqlx::query_as::<_, ServiceAccountRow>(LIST)
-            .bind(organization.0)
-            .bind(after)
-            .bind(filter.name.as_deref())
-            .bind(filter.active)
-            .bind(limit)
-            .fetch_all(pool)
-            .await)?;
+        // With a name there is at most one, and the index on names finds it.
+        let sql = if filter.name.is_some() { LIST_BY_NAME } else { LIST };
+        let rows = on!(Db, &self.read, |pool| {
+            let query = sqlx::query_as::<_, ServiceAccountRow>(sql)
+                .bind(organization.0)
+                .bind(after)
+                .bind(filter.active)
+                .bind(filter.never_used)
+                .bind(filter.unused_since.map(Timestamp::as_micros))
+                .bind(filter.expiring_before.map(Timestamp::as_micros))
+                .bind(limit);
+            match &filter.name {
+                Some(name) => query.bind(name).fetch_all(pool).await,
+                None => query.fetch_all(pool).await,
+            }
+        })?;
         Ok(rows.into_iter().map(ServiceAccount::from).collect())
     }
 }
@@ -117,6 +166,61 @@ impl Tx {
             .bind(&account.description)
             .bind(account.active)
             .bind(account.created_at.as_micros())
+            .execute(&mut **tx)
+            .await
+            .map(drop))
+        .map_err(StoreError::from)
+    }
+
+    /// Reads a service account, and keeps others from changing or deleting it, or its keys, until the transaction ends.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn lock_service_account(&mut self, organization: OrganizationId, id: ServiceAccountId) -> Result<Option<ServiceAccount>, StoreError> {
+        let row = on!(Self, self, |tx| {
+            sqlx::query(LOCK).bind(organization.0).bind(id.0).execute(&mut **tx).await?;
+            sqlx::query_as::<_, ServiceAccountRow>(FIND_BY_ID).bind(organization.0).bind(id.0).fetch_optional(&mut **tx).await?
+        });
+        Ok(row.map(ServiceAccount::from))
+    }
+
+    /// Replaces name, description and the active flag.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where the name is taken.
+    pub async fn update_service_account(&mut self, account: &ServiceAccount) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(UPDATE)
+            .bind(account.id.0)
+            .bind(account.name.as_str())
+            .bind(&account.description)
+            .bind(account.active)
+            .execute(&mut **tx)
+            .await
+            .map(drop))
+        .map_err(StoreError::from)
+    }
+
+    /// Deletes a service account with its keys and role assignments.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_service_account(&mut self, id: ServiceAccountId) -> Result<(), StoreError> {
+        for sql in [DELETE_VALUES, DELETE_KEYS, DELETE_ASSIGNMENTS, DELETE] {
+            on!(Self, self, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Notes a use, if it is later than the one noted.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn set_service_account_last_use(&mut self, id: ServiceAccountId, last: &LastUse) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(SET_LAST_USE)
+            .bind(id.0)
+            .bind(last.at.as_micros())
+            .bind(last.address.as_deref())
+            .bind(last.user_agent.as_deref())
             .execute(&mut **tx)
             .await
             .map(drop))

@@ -25,7 +25,10 @@ statements! {
         " FROM users u JOIN organizations o ON o.id = u.organization_id WHERE u.email = $1"
     );
     SET_PASSWORD_HASH = "UPDATE users SET password_hash = $2 WHERE id = $1";
-    INSERT_SESSION = "INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)";
+    // Changes nothing, and waits for whoever is changing the person.
+    LOCK = "UPDATE users SET active = active WHERE id = $1";
+    INSERT_SESSION = "INSERT INTO sessions (id, user_id, created_at, expires_at) \
+                      SELECT $1, u.id, $3, $4 FROM users u WHERE u.id = $2 AND u.password_hash = $5 AND u.active";
     FIND_SESSION = concat!(
         "SELECT s.id AS session_id, s.expires_at AS session_expires_at, ", user_columns!(), ", ", organization_columns!(),
         " FROM sessions s JOIN users u ON u.id = s.user_id JOIN organizations o ON o.id = u.organization_id WHERE s.id = $1"
@@ -146,21 +149,25 @@ impl Tx {
         Ok(())
     }
 
-    /// Records a sign-in, and forgets those that are over at `now`.
+    /// Records a sign-in, and forgets those that are over at `now`. `false`: the person was deactivated or got another password since `password_hash` was read.
+    /// Comparing a password takes a while, and a reset in between has to count.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn insert_session(&mut self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
-        on!(Self, self, |tx| {
+    pub async fn insert_session(&mut self, session: &Session, password_hash: &SecretString, now: Timestamp) -> Result<bool, StoreError> {
+        let rows = on!(Self, self, |tx| {
+            sqlx::query(LOCK).bind(session.user_id.0).execute(&mut **tx).await?;
             sqlx::query(DELETE_SESSIONS_BEFORE).bind(now.as_micros()).execute(&mut **tx).await?;
             sqlx::query(INSERT_SESSION)
                 .bind(session.id.0)
                 .bind(session.user_id.0)
                 .bind(now.as_micros())
                 .bind(session.expires_at.as_micros())
+                .bind(password_hash.expose_secret())
                 .execute(&mut **tx)
-                .await?;
+                .await?
+                .rows_affected()
         });
-        Ok(())
+        Ok(rows == 1)
     }
 }

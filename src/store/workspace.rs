@@ -20,12 +20,12 @@ macro_rules! select {
 }
 
 statements! {
-    INSERT = "INSERT INTO workspaces (id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, created_at) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    INSERT = "INSERT INTO workspaces (id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, created_at, host) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     FIND_BY_ID = select!("organization_id = $1 AND id = $2");
     FIND_BY_SLUG = select!("organization_id = $1 AND slug = $2");
     FIND_BY_AUDIENCE = select!("organization_id = $1 AND audience = $2");
-    FIND_BY_HOST = select!("organization_id = $1 AND url IN ('http://' || $2, 'https://' || $2)");
+    FIND_BY_HOST = select!("organization_id = $1 AND host = $2");
 }
 
 #[derive(FromRow)]
@@ -114,6 +114,7 @@ impl Tx {
             .bind(workspace.token_lifetime_seconds)
             .bind(workspace.signing_algorithm.as_str())
             .bind(workspace.created_at.as_micros())
+            .bind(workspace.url.as_ref().map(WorkspaceUrl::host))
             .execute(&mut **tx)
             .await
             .map(drop))

@@ -123,6 +123,6 @@ fn configure(database: &Database, url: &str, settings: &[(&str, &str)]) -> Confi
         ("HOURPASS_DATABASE__MAX_CONNECTIONS", "4"),
         ("HOURPASS_SIGNING__MASTER_KEY_FILE", master_key_file.to_str().unwrap()),
     ];
-    let all = own.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let all = own.iter().chain(settings).map(|(name, value)| ((*name).into(), (*value).into()));
     Config::load(None, all).unwrap_or_else(|error| panic!("{error}"))
 }

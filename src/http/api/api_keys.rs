@@ -1,36 +1,72 @@
-//! `/api/v1/service_accounts/{account}/api_keys`.
+//! `/api/v1/service_accounts/{account}/api_keys`, and `/api/v1/api_keys/report`.
 
-use actix_web::http::StatusCode;
-use actix_web::web::{Data, Json, Path, Payload, Query};
-use actix_web::{HttpRequest, Responder};
+use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::super::State;
 use super::super::body;
 use super::super::credential::{Authenticated, origin};
-use super::super::error::{ApiError, FieldError};
+use super::super::error::ApiError;
+use super::fields::{Fields, nullable};
+use super::impact::ImpactBody;
 use super::page::{Asked, Items};
-use crate::domain::entity::ApiKey;
+use super::{created, query};
+use crate::domain::api_key::{ApiKeyHash, RawApiKey};
+use crate::domain::entity::{KeyDetails, LastUse};
 use crate::domain::id::{ApiKeyId, Reference, ServiceAccountId};
-use crate::domain::name::Name;
+use crate::domain::name::{Invalid, Name};
 use crate::domain::time::Timestamp;
-use crate::service::KeyRequest;
+use crate::service::{KeyChange, NewKey, NewKeyValue, Rotation};
+use crate::store::KeyFilter;
 
-/// Ten years.
-const MAX_DAYS: i64 = 3_650;
+/// The first characters of an imported key, by which people recognise it, may be so many: more would give the key away.
+const LONGEST_HINT: usize = 16;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CreateBody {
     name: String,
-    expires_in_days: Option<i64>,
+    #[serde(default, deserialize_with = "nullable")]
+    expires_in_days: Option<Option<i64>>,
+    /// SHA-256 of a key of another system, in hexadecimal: it is imported, and none is made.
+    sha256: Option<String>,
+    /// The first characters of the imported key.
+    hint: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ListQuery {
+struct ChangeBody {
+    name: Option<String>,
+    active: Option<bool>,
+    #[serde(default, deserialize_with = "nullable")]
+    expires_in_days: Option<Option<i64>>,
+    retain_minutes: Option<i64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RotateBody {
+    retain_minutes: Option<i64>,
+    #[serde(default, deserialize_with = "nullable")]
+    expires_in_days: Option<Option<i64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReportBody {
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
     limit: Option<String>,
     cursor: Option<String>,
+    name: Option<String>,
+    active: Option<String>,
 }
 
 /// An API key, without the key.
@@ -41,23 +77,63 @@ pub(crate) struct ApiKeyBody {
     name: Name,
     hint: String,
     active: bool,
+    compromised_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     created_at: Timestamp,
+    rotated_at: Option<Timestamp>,
+    last_used_at: Option<Timestamp>,
+    last_used_address: Option<String>,
+    last_used_user_agent: Option<String>,
+    retained_hint: Option<String>,
+    retained_until: Option<Timestamp>,
+    retained_last_used_at: Option<Timestamp>,
+    retained_last_used_address: Option<String>,
+    retained_last_used_user_agent: Option<String>,
 }
 
-impl From<ApiKey> for ApiKeyBody {
-    fn from(key: ApiKey) -> Self {
-        let ApiKey { id, service_account_id, name, hint, active, expires_at, created_at } = key;
-        Self { id, service_account_id, name, hint, active, expires_at, created_at }
+fn parts(last: Option<LastUse>) -> (Option<Timestamp>, Option<String>, Option<String>) {
+    last.map_or((None, None, None), |last| (Some(last.at), last.address, last.user_agent))
+}
+
+impl From<KeyDetails> for ApiKeyBody {
+    fn from(details: KeyDetails) -> Self {
+        let (last_used_at, last_used_address, last_used_user_agent) = parts(details.last_use().cloned());
+        let KeyDetails { key, current, retained } = details;
+        let (retained_hint, retained_until, retained_last) =
+            retained.map_or((None, None, None), |old| (Some(old.hint), old.retained_until, old.last_use));
+        let (retained_last_used_at, retained_last_used_address, retained_last_used_user_agent) = parts(retained_last);
+        Self {
+            id: key.id,
+            service_account_id: key.service_account_id,
+            name: key.name,
+            hint: current.hint,
+            active: key.active,
+            compromised_at: key.compromised_at,
+            expires_at: current.expires_at,
+            created_at: key.created_at,
+            rotated_at: Some(current.created_at).filter(|at| *at != key.created_at),
+            last_used_at,
+            last_used_address,
+            last_used_user_agent,
+            retained_hint,
+            retained_until,
+            retained_last_used_at,
+            retained_last_used_address,
+            retained_last_used_user_agent,
+        }
     }
 }
 
-/// A new API key, with the key: this once.
+/// An API key, with the raw key: this once.
 #[derive(Serialize)]
-struct NewApiKeyBody<'a> {
+struct WithKey<'a> {
     #[serde(flatten)]
     api_key: ApiKeyBody,
     key: &'a str,
+}
+
+fn location(details: &KeyDetails) -> String {
+    format!("/api/v1/service_accounts/{}/api_keys/{}", details.key.service_account_id, details.key.id)
 }
 
 pub(crate) async fn create(
@@ -66,34 +142,166 @@ pub(crate) async fn create(
     account: Path<String>,
     request: HttpRequest,
     payload: Payload,
-) -> Result<impl Responder, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let sent: CreateBody = body::json(&request, payload, state.limits).await?;
-    let mut errors = Vec::new();
-    let name = Name::parse(&sent.name).map_err(|why| errors.push(FieldError { field: "name", detail: why.to_string() }));
-    let expires_in_days = match sent.expires_in_days {
-        None => None,
-        Some(days) => u16::try_from(days).ok().filter(|_| (1..=MAX_DAYS).contains(&days)).or_else(|| {
-            let detail = format!("must be a number from 1 to {MAX_DAYS}; leave it out for a key that never expires");
-            errors.push(FieldError { field: "expires_in_days", detail });
-            None
-        }),
-    };
-    let (Ok(name), true) = (name, errors.is_empty()) else { return Err(ApiError::invalid_fields(errors)) };
-    let account = Reference::from(account.as_str());
-    let (api_key, raw) = state.lifecycle.create_key(&caller, &account, KeyRequest { name, expires_in_days }, origin(&request)).await?;
-    let answer = serde_json::to_value(NewApiKeyBody { api_key: api_key.into(), key: raw.expose() });
-    let answer = answer.map_err(|_| ApiError::new("internal_error", "the answer cannot be written"))?;
-    Ok((Json(answer), StatusCode::CREATED))
+    let mut fields = Fields::default();
+    let name = fields.check("name", Name::parse(&sent.name));
+    let expires_in_days = fields.days("expires_in_days", sent.expires_in_days);
+    let hash = fields.optional("sha256", sent.sha256.as_deref(), parse_hash);
+    let hint = fields.optional("hint", sent.hint.as_deref(), parse_hint);
+    if sent.hint.is_some() && sent.sha256.is_none() {
+        return Err(ApiError::invalid_request("hint goes with sha256, for a key that is imported"));
+    }
+    let wanted = fields.finish_with(name.map(|name| NewKey { name, expires_in_days }))?;
+    let (account, origin) = (Reference::from(account.as_str()), origin(&state, &request));
+    if let Some(hash) = hash {
+        let value = NewKeyValue { hash, hint: hint.unwrap_or_else(|| "(imported)".to_owned()) };
+        let details = state.lifecycle.import_key(&caller, &account, wanted, value, origin).await?;
+        let location = location(&details);
+        return Ok(created(&ApiKeyBody::from(details), &location));
+    }
+    let (details, raw) = state.lifecycle.create_key(&caller, &account, wanted, origin).await?;
+    let location = location(&details);
+    Ok(created(&WithKey { api_key: details.into(), key: raw.expose() }, &location))
+}
+
+fn parse_hash(text: &str) -> Result<ApiKeyHash, Invalid> {
+    let wrong = || Invalid("must be the SHA-256 of the whole key, as 64 hexadecimal digits".to_owned());
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let mut hash = [0; 32];
+    for (index, byte) in hash.iter_mut().enumerate() {
+        let digits = text.get(2 * index..2 * index + 2).ok_or_else(wrong)?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+    }
+    Ok(ApiKeyHash(hash))
+}
+
+fn parse_hint(text: &str) -> Result<String, Invalid> {
+    let sound = !text.is_empty() && text.len() <= LONGEST_HINT && text.bytes().all(|byte| byte.is_ascii_graphic());
+    let wrong = || Invalid(format!("must be the first characters of the key, at most {LONGEST_HINT}"));
+    if sound { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
 pub(crate) async fn list(
     state: Data<State>,
     Authenticated(caller): Authenticated,
     account: Path<String>,
-    query: Result<Query<ListQuery>, actix_web::Error>,
+    request: HttpRequest,
 ) -> Result<Json<Items<ApiKeyBody>>, ApiError> {
-    let query = query.map_err(|error| ApiError::invalid_request(format!("the query cannot be read: {error}")))?.into_inner();
+    let query: ListQuery = query(&request).await?;
     let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
-    let found = state.lifecycle.list_keys(&caller, &Reference::from(account.as_str()), asked.page()).await?;
-    Ok(Json(asked.answer(found, |key| key.id.0, ApiKeyBody::from)))
+    let mut fields = Fields::default();
+    let filter = KeyFilter { name: query.name, active: fields.boolean("active", query.active.as_deref()) };
+    fields.finish()?;
+    let found = state.lifecycle.list_keys(&caller, &Reference::from(account.as_str()), &filter, asked.page()).await?;
+    Ok(Json(asked.answer(found, |details| details.key.id.0, ApiKeyBody::from)))
+}
+
+/// The account and the key of a path.
+fn references(path: &(String, String)) -> (Reference, Reference) {
+    (Reference::from(path.0.as_str()), Reference::from(path.1.as_str()))
+}
+
+pub(crate) async fn get(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    path: Path<(String, String)>,
+) -> Result<Json<ApiKeyBody>, ApiError> {
+    let (account, key) = references(&path);
+    Ok(Json(state.lifecycle.find_key(&caller, &account, &key).await?.into()))
+}
+
+pub(crate) async fn change(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<Json<ApiKeyBody>, ApiError> {
+    let sent: ChangeBody = body::json(&request, payload, state.limits).await?;
+    let mut fields = Fields::default();
+    let change = KeyChange {
+        name: fields.optional("name", sent.name.as_deref(), Name::parse),
+        active: sent.active,
+        expires_in_days: fields.days("expires_in_days", sent.expires_in_days),
+        retain_minutes: fields.minutes("retain_minutes", sent.retain_minutes),
+    };
+    fields.finish()?;
+    let (account, key) = references(&path);
+    Ok(Json(state.lifecycle.update_key(&caller, &account, &key, change, origin(&state, &request)).await?.into()))
+}
+
+pub(crate) async fn rotate(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let sent: RotateBody = body::optional_json(&request, payload, state.limits).await?;
+    let mut fields = Fields::default();
+    let rotation = Rotation {
+        retain_minutes: fields.minutes("retain_minutes", sent.retain_minutes).unwrap_or(0),
+        expires_in_days: fields.days("expires_in_days", sent.expires_in_days),
+    };
+    fields.finish()?;
+    let (account, key) = references(&path);
+    let (details, raw) = state.lifecycle.rotate_key(&caller, &account, &key, rotation, origin(&state, &request)).await?;
+    Ok(HttpResponse::Ok().json(WithKey { api_key: details.into(), key: raw.expose() }))
+}
+
+pub(crate) async fn delete(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let (account, key) = references(&path);
+    state.lifecycle.delete_key(&caller, &account, &key, origin(&state, &request)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(crate) async fn revoke_tokens(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Result<Json<ApiKeyBody>, ApiError> {
+    let (account, key) = references(&path);
+    Ok(Json(state.lifecycle.revoke_key_tokens(&caller, &account, &key, origin(&state, &request)).await?.into()))
+}
+
+pub(crate) async fn compromise(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    path: Path<(String, String)>,
+    request: HttpRequest,
+) -> Result<Json<ApiKeyBody>, ApiError> {
+    let (account, key) = references(&path);
+    Ok(Json(state.lifecycle.compromise_key(&caller, &account, &key, origin(&state, &request)).await?.into()))
+}
+
+pub(crate) async fn impact(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    path: Path<(String, String)>,
+) -> Result<Json<ImpactBody>, ApiError> {
+    let (account, key) = references(&path);
+    Ok(Json(state.lifecycle.impact(&caller, &account, Some(&key)).await?.into()))
+}
+
+/// Whoever holds a leaked key ends it by presenting it.
+pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let Some(reports) = &state.reports else {
+        return Err(ApiError::new("not_found", "this server does not take reports of leaked keys; tell its administrator"));
+    };
+    let origin = origin(&state, &request);
+    if origin.address.is_some_and(|address| reports.check_key(&address).is_err()) {
+        return Err(ApiError::new("too_many_requests", "too many reports from your address; try again in a minute"));
+    }
+    let ReportBody { key } = body::json(&request, payload, state.limits).await?;
+    state.lifecycle.report_key(&RawApiKey::from_presented(key), origin).await?;
+    Ok(HttpResponse::Ok().json(json!({ "status": "ended" })))
 }

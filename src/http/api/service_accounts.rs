@@ -1,21 +1,26 @@
 //! `/api/v1/service_accounts`.
 
-use actix_web::http::StatusCode;
-use actix_web::web::{Data, Json, Path, Payload, Query};
-use actix_web::{HttpRequest, Responder};
+use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 
 use super::super::State;
 use super::super::body;
 use super::super::credential::{Authenticated, origin};
-use super::super::error::{ApiError, FieldError};
+use super::super::error::ApiError;
+use super::fields::{Fields, nullable};
+use super::impact::ImpactBody;
 use super::page::{Asked, Items};
+use super::{created, query};
 use crate::domain::entity::ServiceAccount;
-use crate::domain::id::{OrganizationId, Reference, ServiceAccountId};
+use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId};
 use crate::domain::name::{Name, parse_description};
 use crate::domain::time::Timestamp;
-use crate::service::AccountChange;
+use crate::service::{AccountChange, NewAccount, NewKey};
 use crate::store::AccountFilter;
+
+/// The name of the key that is made together with its account.
+const DEFAULT_KEY: &str = "default";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,16 +28,30 @@ struct CreateBody {
     name: String,
     #[serde(default)]
     description: String,
+    #[serde(default)]
+    default_key: bool,
+    #[serde(default, deserialize_with = "nullable")]
+    expires_in_days: Option<Option<i64>>,
 }
 
-/// Unknown parameters are refused, so that a mistyped filter does not list everything.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ListQuery {
+struct ChangeBody {
+    name: Option<String>,
+    description: Option<String>,
+    active: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
     limit: Option<String>,
     cursor: Option<String>,
     name: Option<String>,
-    active: Option<bool>,
+    active: Option<String>,
+    never_used: Option<String>,
+    unused_since: Option<String>,
+    expiring_before: Option<String>,
 }
 
 /// A service account.
@@ -44,13 +63,29 @@ pub(crate) struct ServiceAccountBody {
     description: String,
     active: bool,
     created_at: Timestamp,
+    last_used_at: Option<Timestamp>,
+    last_used_address: Option<String>,
+    last_used_user_agent: Option<String>,
 }
 
 impl From<ServiceAccount> for ServiceAccountBody {
     fn from(account: ServiceAccount) -> Self {
-        let ServiceAccount { id, organization_id, name, description, active, created_at } = account;
-        Self { id, organization_id, name, description, active, created_at }
+        let ServiceAccount { id, organization_id, name, description, active, created_at, last_use } = account;
+        let (last_used_at, last_used_address, last_used_user_agent) =
+            last_use.map_or((None, None, None), |last| (Some(last.at), last.address, last.user_agent));
+        Self { id, organization_id, name, description, active, created_at, last_used_at, last_used_address, last_used_user_agent }
     }
+}
+
+/// A new service account, with its default key where one was asked for: this once.
+#[derive(Serialize)]
+struct CreatedBody<'a> {
+    #[serde(flatten)]
+    account: ServiceAccountBody,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key_id: Option<ApiKeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
 }
 
 pub(crate) async fn create(
@@ -58,24 +93,40 @@ pub(crate) async fn create(
     Authenticated(caller): Authenticated,
     request: HttpRequest,
     payload: Payload,
-) -> Result<impl Responder, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let sent: CreateBody = body::json(&request, payload, state.limits).await?;
-    let mut errors = Vec::new();
-    let name = Name::parse(&sent.name).map_err(|why| errors.push(FieldError { field: "name", detail: why.to_string() }));
-    let description = parse_description(&sent.description).map_err(|why| errors.push(FieldError { field: "description", detail: why.to_string() }));
-    let (Ok(name), Ok(description)) = (name, description) else { return Err(ApiError::invalid_fields(errors)) };
-    let account = state.lifecycle.create_account(&caller, AccountChange { name, description }, origin(&request)).await?;
-    Ok((Json(ServiceAccountBody::from(account)), StatusCode::CREATED))
+    let mut fields = Fields::default();
+    let name = fields.check("name", Name::parse(&sent.name));
+    let description = fields.check("description", parse_description(&sent.description));
+    let expires_in_days = fields.days("expires_in_days", sent.expires_in_days);
+    if sent.expires_in_days.is_some() && !sent.default_key {
+        return Err(ApiError::invalid_request("expires_in_days is for the default key; send default_key: true with it"));
+    }
+    let wanted = fields.finish_with(name.zip(description).map(|(name, description)| NewAccount { name, description }))?;
+    let default_key = sent.default_key.then(|| NewKey { name: Name::from_stored(DEFAULT_KEY.to_owned()), expires_in_days });
+    let (account, key) = state.lifecycle.create_account(&caller, wanted, default_key, origin(&state, &request)).await?;
+    let location = format!("/api/v1/service_accounts/{}", account.id);
+    let (details, raw) = key.unzip();
+    let body = CreatedBody { account: account.into(), api_key_id: details.map(|details| details.key.id), key: raw.as_ref().map(|raw| raw.expose()) };
+    Ok(created(&body, &location))
 }
 
 pub(crate) async fn list(
     state: Data<State>,
     Authenticated(caller): Authenticated,
-    query: Result<Query<ListQuery>, actix_web::Error>,
+    request: HttpRequest,
 ) -> Result<Json<Items<ServiceAccountBody>>, ApiError> {
-    let query = query.map_err(|error| ApiError::invalid_request(format!("the query cannot be read: {error}")))?.into_inner();
+    let query: ListQuery = query(&request).await?;
     let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
-    let filter = AccountFilter { name: query.name, active: query.active };
+    let mut fields = Fields::default();
+    let filter = AccountFilter {
+        name: query.name,
+        active: fields.boolean("active", query.active.as_deref()),
+        never_used: fields.boolean("never_used", query.never_used.as_deref()).unwrap_or(false),
+        unused_since: fields.time("unused_since", query.unused_since.as_deref()),
+        expiring_before: fields.time("expiring_before", query.expiring_before.as_deref()),
+    };
+    fields.finish()?;
     let found = state.lifecycle.list_accounts(&caller, &filter, asked.page()).await?;
     Ok(Json(asked.answer(found, |account| account.id.0, ServiceAccountBody::from)))
 }
@@ -87,4 +138,50 @@ pub(crate) async fn get(
 ) -> Result<Json<ServiceAccountBody>, ApiError> {
     let account = state.lifecycle.find_account(&caller, &Reference::from(account.as_str())).await?;
     Ok(Json(account.into()))
+}
+
+pub(crate) async fn change(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    account: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<Json<ServiceAccountBody>, ApiError> {
+    let sent: ChangeBody = body::json(&request, payload, state.limits).await?;
+    let mut fields = Fields::default();
+    let change = AccountChange {
+        name: fields.optional("name", sent.name.as_deref(), Name::parse),
+        description: fields.optional("description", sent.description.as_deref(), parse_description),
+        active: sent.active,
+    };
+    fields.finish()?;
+    let account = Reference::from(account.as_str());
+    let account = state.lifecycle.update_account(&caller, &account, change, origin(&state, &request)).await?;
+    Ok(Json(account.into()))
+}
+
+pub(crate) async fn delete(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    account: Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    state.lifecycle.delete_account(&caller, &Reference::from(account.as_str()), origin(&state, &request)).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(crate) async fn revoke_tokens(
+    state: Data<State>,
+    Authenticated(caller): Authenticated,
+    account: Path<String>,
+    request: HttpRequest,
+) -> Result<Json<ServiceAccountBody>, ApiError> {
+    let account = Reference::from(account.as_str());
+    let account = state.lifecycle.revoke_account_tokens(&caller, &account, origin(&state, &request)).await?;
+    Ok(Json(account.into()))
+}
+
+pub(crate) async fn impact(state: Data<State>, Authenticated(caller): Authenticated, account: Path<String>) -> Result<Json<ImpactBody>, ApiError> {
+    let impact = state.lifecycle.impact(&caller, &Reference::from(account.as_str()), None).await?;
+    Ok(Json(impact.into()))
 }

@@ -1,0 +1,148 @@
+//! `/api/v1/audit_events`: a list, and an export as NDJSON.
+
+use std::collections::VecDeque;
+
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data, Json};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::super::State;
+use super::super::credential::Authenticated;
+use super::super::error::ApiError;
+use super::fields::Fields;
+use super::page::{Asked, Items};
+use super::query;
+use crate::domain::id::Reference;
+use crate::domain::name::Invalid;
+use crate::domain::time::Timestamp;
+use crate::service::{ActionFilter, EventQuery};
+use crate::store::StoredEvent;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+    actor: Option<String>,
+    target: Option<String>,
+    action: Option<String>,
+    outcome: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+}
+
+impl ListQuery {
+    fn parse(&self) -> Result<EventQuery, ApiError> {
+        let mut fields = Fields::default();
+        let outcome = |text: &str| {
+            ["granted", "denied"].into_iter().find(|known| *known == text).ok_or_else(|| Invalid("must be granted or denied".to_owned()))
+        };
+        let query = EventQuery {
+            actor: self.actor.as_deref().map(Reference::from),
+            target: self.target.as_deref().map(Reference::from),
+            action: fields.optional("action", self.action.as_deref(), ActionFilter::parse),
+            outcome: fields.optional("outcome", self.outcome.as_deref(), outcome),
+            since: fields.time("since", self.since.as_deref()),
+            until: fields.time("until", self.until.as_deref()),
+        };
+        fields.finish()?;
+        Ok(query)
+    }
+}
+
+/// An audit event.
+#[derive(Serialize)]
+pub(crate) struct EventBody {
+    id: Uuid,
+    occurred_at: Timestamp,
+    organization_id: Option<Uuid>,
+    actor_kind: String,
+    actor_id: Option<Uuid>,
+    actor_name: String,
+    api_key_id: Option<Uuid>,
+    session_id: Option<Uuid>,
+    action: String,
+    target_kind: String,
+    target_id: Option<Uuid>,
+    target_name: String,
+    outcome: String,
+    reason: Option<String>,
+    address: Option<String>,
+    user_agent: Option<String>,
+    request_id: Option<Uuid>,
+    token_expires_at: Option<Timestamp>,
+    /// As it was written; nothing is gained by taking it apart.
+    details: Option<Box<RawValue>>,
+}
+
+impl From<StoredEvent> for EventBody {
+    fn from(event: StoredEvent) -> Self {
+        Self {
+            id: event.id,
+            occurred_at: Timestamp::from_micros(event.occurred_at),
+            organization_id: event.organization_id,
+            actor_kind: event.actor_kind,
+            actor_id: event.actor_id,
+            actor_name: event.actor_name,
+            api_key_id: event.api_key_id,
+            session_id: event.session_id,
+            action: event.action,
+            target_kind: event.target_kind,
+            target_id: event.target_id,
+            target_name: event.target_name,
+            outcome: event.outcome,
+            reason: event.reason,
+            address: event.address,
+            user_agent: event.user_agent,
+            request_id: event.request_id,
+            token_expires_at: event.token_expires_at.map(Timestamp::from_micros),
+            details: event.details.and_then(|details| RawValue::from_string(details).ok()),
+        }
+    }
+}
+
+pub(crate) async fn list(state: Data<State>, Authenticated(caller): Authenticated, request: HttpRequest) -> Result<Json<Items<EventBody>>, ApiError> {
+    let query: ListQuery = query(&request).await?;
+    let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
+    let selection = state.audit_log.select(&caller, query.parse()?).await?;
+    let page = asked.page();
+    // Newest first, so the cursor is where the next page has to end; without one it is nil.
+    let cursor = Some(page.after).filter(|cursor| !cursor.is_nil());
+    let found = state.audit_log.page(&selection, cursor, page.limit).await?;
+    Ok(Json(asked.answer(found, |event| event.id, EventBody::from)))
+}
+
+/// Every event of a selection, a line each, newest first, read as fast as the caller takes it.
+pub(crate) async fn export(state: Data<State>, Authenticated(caller): Authenticated, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let query: ListQuery = query(&request).await?;
+    if query.limit.is_some() || query.cursor.is_some() {
+        return Err(ApiError::invalid_request("an export holds everything; narrow it with since and until instead of limit and cursor"));
+    }
+    let selection = state.audit_log.select(&caller, query.parse()?).await?;
+    let (first, rest) = state.audit_log.export(state.audit_log.until_now(selection)).await?;
+    let log = state.audit_log.clone();
+    // The first batch is read before the answer begins, so that a sick database is still a 503. Later on, all that can be done is to break off.
+    let lines = stream::try_unfold((VecDeque::from(first), rest), move |(mut batch, mut rest)| {
+        let log = log.clone();
+        async move {
+            if batch.is_empty() {
+                return Ok(None);
+            }
+            let mut text = Vec::new();
+            for event in batch.drain(..) {
+                serde_json::to_writer(&mut text, &EventBody::from(event)).map_err(|error| ApiError::from_internal(&error))?;
+                text.push(b'\n');
+            }
+            (batch, rest) = log.export(rest).await.map(|(next, rest)| (VecDeque::from(next), rest))?;
+            Ok::<_, ApiError>(Some((Bytes::from(text), (batch, rest))))
+        }
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "application/x-ndjson"))
+        .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"audit_events.ndjson\""))
+        .streaming(lines))
+}

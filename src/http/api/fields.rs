@@ -1,0 +1,69 @@
+//! Values of bodies and queries, checked field by field, so that an answer names all that is wrong at once.
+
+use serde::{Deserialize, Deserializer};
+
+use super::super::error::{ApiError, FieldError};
+use crate::domain::entity::KeyPolicy;
+use crate::domain::name::Invalid;
+use crate::domain::time::Timestamp;
+
+/// Collects what is wrong.
+#[derive(Default)]
+pub(crate) struct Fields(Vec<FieldError>);
+
+impl Fields {
+    /// The value, or nothing and a note of why.
+    pub(crate) fn check<T>(&mut self, field: &'static str, value: Result<T, Invalid>) -> Option<T> {
+        value.map_err(|why| self.0.push(FieldError { field, detail: why.to_string() })).ok()
+    }
+
+    /// The same for a value that may be left out.
+    pub(crate) fn optional<T>(&mut self, field: &'static str, text: Option<&str>, parse: impl Fn(&str) -> Result<T, Invalid>) -> Option<T> {
+        self.check(field, text.map(parse).transpose()).flatten()
+    }
+
+    /// A time as RFC 3339.
+    pub(crate) fn time(&mut self, field: &'static str, text: Option<&str>) -> Option<Timestamp> {
+        self.optional(field, text, Timestamp::parse)
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn boolean(&mut self, field: &'static str, text: Option<&str>) -> Option<bool> {
+        self.optional(field, text, |text| text.parse().map_err(|_| Invalid("must be true or false".to_owned())))
+    }
+
+    /// A number of days: nothing said, none (null), or from 1 to ten years.
+    pub(crate) fn days(&mut self, field: &'static str, sent: Option<Option<i64>>) -> Option<Option<u16>> {
+        let valid = |days: i64| u16::try_from(days).ok().filter(|days| (1..=KeyPolicy::LIMIT).contains(days));
+        match sent {
+            Some(Some(days)) => {
+                let wrong = || Invalid(format!("must be a number from 1 to {}, or null for no limit", KeyPolicy::LIMIT));
+                self.check(field, valid(days).ok_or_else(wrong)).map(Some)
+            }
+            Some(None) => Some(None),
+            None => None,
+        }
+    }
+
+    /// A number of minutes from 0 on.
+    pub(crate) fn minutes(&mut self, field: &'static str, sent: Option<i64>) -> Option<u32> {
+        let wrong = || Invalid("must be a number of minutes, 0 or more".to_owned());
+        sent.and_then(|minutes| self.check(field, u32::try_from(minutes).map_err(|_| wrong())))
+    }
+
+    /// Goes on where nothing was wrong.
+    pub(crate) fn finish(self) -> Result<(), ApiError> {
+        if self.0.is_empty() { Ok(()) } else { Err(ApiError::invalid_fields(self.0)) }
+    }
+
+    /// Goes on with the values where nothing was wrong.
+    pub(crate) fn finish_with<T>(self, value: Option<T>) -> Result<T, ApiError> {
+        self.finish()?;
+        value.ok_or_else(|| ApiError::invalid_request("a field is missing"))
+    }
+}
+
+/// Tells a field that is null from one that is left out.
+pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}

@@ -1,0 +1,169 @@
+//! Reading the audit trail. Nothing here changes it.
+
+use uuid::Uuid;
+
+use super::Sources;
+use super::authentication::Caller;
+use super::lifecycle::{LifecycleError, require};
+use crate::domain::audit::Action;
+use crate::domain::id::{AuditEventId, OrganizationId, Reference};
+use crate::domain::name::{Email, Invalid};
+use crate::domain::permission::Permission;
+use crate::domain::time::Timestamp;
+use crate::store::{EventFilter, Store, StoredEvent};
+
+/// How many events an export reads at once.
+const EXPORT_BATCH: i64 = 500;
+
+/// What is asked of the audit trail.
+#[derive(Clone, Debug, Default)]
+pub struct EventQuery {
+    /// Done by whom: id or name.
+    pub actor: Option<Reference>,
+    /// Done to what: id or name.
+    pub target: Option<Reference>,
+    /// What was done: `resource.verb`, or `resource` for all verbs.
+    pub action: Option<ActionFilter>,
+    /// `granted` or `denied`.
+    pub outcome: Option<&'static str>,
+    /// Not before then.
+    pub since: Option<Timestamp>,
+    /// Before then.
+    pub until: Option<Timestamp>,
+}
+
+/// Which actions are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionFilter {
+    /// All of a resource.
+    Resource(&'static str),
+    /// This one.
+    Exactly(Action),
+}
+
+impl ActionFilter {
+    /// Reads `resource.verb`, or `resource` with or without the dot.
+    ///
+    /// # Errors
+    /// A sentence that names those that there are.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if let Some(action) = Action::ALL.into_iter().find(|action| action.as_str() == text) {
+            return Ok(Self::Exactly(action));
+        }
+        let resource = Action::ALL.iter().map(|action| action.resource()).find(|resource| *resource == text.trim_end_matches('.'));
+        resource.map(Self::Resource).ok_or_else(|| {
+            let all: Vec<_> = Action::ALL.iter().map(|action| action.as_str()).collect();
+            Invalid(format!("must be one of {}, or the part before the dot", all.join(", ")))
+        })
+    }
+}
+
+/// What a list or an export reads: whose events, which, and between which ids.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    organization: OrganizationId,
+    filter: EventFilter,
+    from: Uuid,
+    before: Uuid,
+}
+
+/// Reads the audit trail.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    store: Store,
+    sources: Sources,
+}
+
+impl AuditLog {
+    /// Of this database.
+    #[must_use]
+    pub fn new(store: Store, sources: Sources) -> Self {
+        Self { store, sources }
+    }
+
+    /// Makes a selection of the events of the caller's organization.
+    ///
+    /// # Errors
+    /// Where the caller may not.
+    pub async fn select(&self, caller: &Caller, query: EventQuery) -> Result<Selection, LifecycleError> {
+        require(caller, Permission::AUDIT_READ)?;
+        let organization = caller.organization().id;
+        let mut filter = EventFilter { outcome: query.outcome, ..EventFilter::default() };
+        match query.action {
+            Some(ActionFilter::Exactly(action)) => (filter.resource, filter.action) = (Some(action.resource()), Some(action.as_str())),
+            Some(ActionFilter::Resource(resource)) => filter.resource = Some(resource),
+            None => {}
+        }
+        (filter.actor_id, filter.actor_name) = self.resolve(organization, query.actor).await?;
+        (filter.target_id, filter.target_name) = self.resolve(organization, query.target).await?;
+        let from = query.since.map_or(Uuid::nil(), |since| AuditEventId::earliest(since).0);
+        let before = query.until.map_or(Uuid::max(), |until| AuditEventId::earliest(until).0);
+        Ok(Selection { organization, filter, from, before })
+    }
+
+    /// The id of what goes by this name now, else the name: things that are gone are found by it.
+    async fn resolve(&self, organization: OrganizationId, reference: Option<Reference>) -> Result<(Option<Uuid>, Option<String>), LifecycleError> {
+        let name = match reference {
+            None => return Ok((None, None)),
+            Some(Reference::Id(id)) => return Ok((Some(id), None)),
+            Some(Reference::Name(name)) => name,
+        };
+        let by_name = Reference::Name(name.clone());
+        if let Some(account) = self.store.find_service_account(organization, &by_name).await? {
+            return Ok((Some(account.id.0), None));
+        }
+        if let Some(workspace) = self.store.find_workspace(organization, &by_name).await? {
+            return Ok((Some(workspace.id.0), None));
+        }
+        if let Ok(email) = Email::parse(&name)
+            && let Some(found) = self.store.find_password(&email).await?
+            && found.holder.organization.id == organization
+        {
+            return Ok((Some(found.holder.user.id.0), None));
+        }
+        Ok((None, Some(name)))
+    }
+
+    /// The newest `limit` events of a selection, of those before the event `cursor` where it is given.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn page(&self, selection: &Selection, cursor: Option<Uuid>, limit: u16) -> Result<Vec<StoredEvent>, LifecycleError> {
+        let before = cursor.map_or(selection.before, |cursor| cursor.min(selection.before));
+        Ok(self.store.list_events(selection.organization, &selection.filter, (selection.from, before), limit.into()).await?)
+    }
+
+    /// A selection for an export: what happens while it runs is left out, so that it comes to an end.
+    #[must_use]
+    pub fn until_now(&self, mut selection: Selection) -> Selection {
+        // The next millisecond: what was just done is part of it.
+        let now = AuditEventId::earliest(self.sources.now().plus(std::time::Duration::from_millis(1))).0;
+        selection.before = selection.before.min(now);
+        selection
+    }
+
+    /// The next events of an export, newest first, and what is left to read; no events at the end.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn export(&self, mut rest: Selection) -> Result<(Vec<StoredEvent>, Selection), LifecycleError> {
+        let events = self.store.list_events(rest.organization, &rest.filter, (rest.from, rest.before), EXPORT_BATCH).await?;
+        if let Some(last) = events.last() {
+            rest.before = last.id;
+        }
+        Ok((events, rest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_asked_for_by_name_or_resource() {
+        assert_eq!(ActionFilter::parse("api_key.rotate"), Ok(ActionFilter::Exactly(Action::ApiKeyRotate)));
+        assert_eq!(ActionFilter::parse("api_key"), Ok(ActionFilter::Resource("api_key")));
+        assert_eq!(ActionFilter::parse("api_key."), Ok(ActionFilter::Resource("api_key")));
+        assert!(ActionFilter::parse("api").is_err_and(|why| why.0.contains("token.issue")));
+    }
+}

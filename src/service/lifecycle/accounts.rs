@@ -1,0 +1,181 @@
+//! Service accounts.
+
+use serde_json::json;
+
+use super::api_keys::{NewKey, NewKeyValue};
+use super::{Changes, Lifecycle, LifecycleError, Page, require, taken};
+use crate::domain::api_key::RawApiKey;
+use crate::domain::audit::{Action, Actor, Origin, Target};
+use crate::domain::entity::{KeyDetails, ServiceAccount};
+use crate::domain::id::{OrganizationId, Reference, ServiceAccountId, SessionId};
+use crate::domain::name::Name;
+use crate::domain::permission::Permission;
+use crate::service::Caller;
+use crate::store::{AccountFilter, Tx};
+
+/// What a new account is to be.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// Its name.
+    pub name: Name,
+    /// What it is for.
+    pub description: String,
+}
+
+/// What is to change of an account; nothing where it is to stay.
+#[derive(Clone, Debug, Default)]
+pub struct AccountChange {
+    /// Its name.
+    pub name: Option<Name>,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whether it may be used.
+    pub active: Option<bool>,
+}
+
+impl Lifecycle {
+    /// Makes a service account in the caller's organization. It holds no permission yet. With `default_key` it also gets a key of the name "default", which is
+    /// returned this once.
+    ///
+    /// # Errors
+    /// Where the caller may not, or the name is taken.
+    pub async fn create_account(
+        &self,
+        caller: &Caller,
+        wanted: NewAccount,
+        default_key: Option<NewKey>,
+        origin: Origin,
+    ) -> Result<(ServiceAccount, Option<(KeyDetails, RawApiKey)>), LifecycleError> {
+        require(caller, Permission::SERVICE_ACCOUNTS_MANAGE)?;
+        if default_key.is_some() {
+            require(caller, Permission::API_KEYS_MANAGE)?;
+        }
+        let policy = caller.organization().key_policy;
+        let mut tx = self.store.begin().await?;
+        let account = self.insert_account(&mut tx, caller.organization().id, wanted, caller.actor(), origin.clone()).await?;
+        let key = match default_key {
+            Some(wanted) => {
+                let raw = self.generate_key();
+                let key =
+                    self.insert_key(&mut tx, &account, wanted, NewKeyValue::from(&raw), policy, Action::ApiKeyCreate, caller.actor(), origin).await?;
+                Some((key, raw))
+            }
+            None => None,
+        };
+        tx.commit().await?;
+        Ok((account, key))
+    }
+
+    /// Lists the service accounts of the caller's organization.
+    ///
+    /// # Errors
+    /// Where the caller may not.
+    pub async fn list_accounts(&self, caller: &Caller, filter: &AccountFilter, page: Page) -> Result<Vec<ServiceAccount>, LifecycleError> {
+        require(caller, Permission::SERVICE_ACCOUNTS_READ)?;
+        Ok(self.store.list_service_accounts(caller.organization().id, filter, page.after, page.limit.into()).await?)
+    }
+
+    /// Finds a service account of the caller's organization.
+    ///
+    /// # Errors
+    /// Where the caller may not, or there is none.
+    pub async fn find_account(&self, caller: &Caller, reference: &Reference) -> Result<ServiceAccount, LifecycleError> {
+        require(caller, Permission::SERVICE_ACCOUNTS_READ)?;
+        self.account_of(caller, reference).await
+    }
+
+    /// Changes an account. Deactivating it stops all its keys and tokens at once; activating it again revives its keys, but no token from before.
+    ///
+    /// # Errors
+    /// Where the caller may not, there is none, or the name is taken.
+    pub async fn update_account(
+        &self,
+        caller: &Caller,
+        account: &Reference,
+        change: AccountChange,
+        origin: Origin,
+    ) -> Result<ServiceAccount, LifecycleError> {
+        require(caller, Permission::SERVICE_ACCOUNTS_MANAGE)?;
+        let account = self.account_of(caller, account).await?;
+        if change.active == Some(true) {
+            self.require_cover(caller, &account).await?;
+        }
+        let (mut tx, mut account) = self.lock(&account).await?;
+        let before = Target::from(&account);
+        let mut changes = Changes::default();
+        changes.set("name", &mut account.name, change.name);
+        changes.set("description", &mut account.description, change.description);
+        changes.set("active", &mut account.active, change.active);
+        if changes.is_empty() {
+            return Ok(account);
+        }
+        let now = self.sources.now();
+        tx.update_service_account(&account).await.map_err(|error| taken(error, &account.name))?;
+        if changes.has("active") {
+            tx.replace_grants(account.id, || SessionId::generate(now, self.sources.random())).await?;
+        }
+        let organization = Some(account.organization_id);
+        let event = self.event(now, organization, caller.actor(), Action::ServiceAccountUpdate, before, origin, changes.into_details());
+        tx.insert_event(&event).await?;
+        tx.commit().await?;
+        Ok(account)
+    }
+
+    /// Deletes an account with its keys and roles, for good.
+    ///
+    /// # Errors
+    /// Where the caller may not, or there is none.
+    pub async fn delete_account(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<(), LifecycleError> {
+        require(caller, Permission::SERVICE_ACCOUNTS_MANAGE)?;
+        let account = self.account_of(caller, account).await?;
+        let (mut tx, account) = self.lock(&account).await?;
+        tx.delete_service_account(account.id).await?;
+        let (organization, target) = (Some(account.organization_id), Target::from(&account));
+        let details = json!({ "name": account.name });
+        tx.insert_event(&self.event(self.sources.now(), organization, caller.actor(), Action::ServiceAccountDelete, target, origin, details)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Ends all tokens that were obtained with the account's keys. The keys go on working.
+    ///
+    /// # Errors
+    /// Where the caller may not, or there is none.
+    pub async fn revoke_account_tokens(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<ServiceAccount, LifecycleError> {
+        require(caller, Permission::SERVICE_ACCOUNTS_MANAGE)?;
+        let account = self.account_of(caller, account).await?;
+        let (mut tx, account) = self.lock(&account).await?;
+        let now = self.sources.now();
+        tx.replace_grants(account.id, || SessionId::generate(now, self.sources.random())).await?;
+        let (organization, target) = (Some(account.organization_id), Target::from(&account));
+        let event = self.event(now, organization, caller.actor(), Action::ServiceAccountRevokeTokens, target, origin, json!({}));
+        tx.insert_event(&event).await?;
+        tx.commit().await?;
+        Ok(account)
+    }
+
+    /// Makes an account on behalf of `actor`, who was checked before.
+    pub(in crate::service) async fn insert_account(
+        &self,
+        tx: &mut Tx,
+        organization_id: OrganizationId,
+        wanted: NewAccount,
+        actor: Actor,
+        origin: Origin,
+    ) -> Result<ServiceAccount, LifecycleError> {
+        let now = self.sources.now();
+        let account = ServiceAccount {
+            id: ServiceAccountId::generate(now, self.sources.random()),
+            organization_id,
+            name: wanted.name,
+            description: wanted.description,
+            active: true,
+            created_at: now,
+            last_use: None,
+        };
+        tx.insert_service_account(&account).await.map_err(|error| taken(error, &account.name))?;
+        let details = json!({ "name": account.name, "description": account.description });
+        tx.insert_event(&self.event(now, Some(organization_id), actor, Action::ServiceAccountCreate, Target::from(&account), origin, details))
+            .await?;
+        Ok(account)
+    }
+}

@@ -1,0 +1,439 @@
+//! API keys.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Changes, Lifecycle, LifecycleError, Page, require, taken};
+use crate::domain::api_key::{ApiKeyHash, RawApiKey};
+use crate::domain::audit::{Action, Actor, Origin, Target};
+use crate::domain::credential::KeyCredential;
+use crate::domain::entity::{ApiKey, KeyDetails, KeyPolicy, KeyValue, ServiceAccount};
+use crate::domain::id::{ApiKeyId, KeyValueId, Reference, SessionId};
+use crate::domain::name::{Invalid, Name};
+use crate::domain::permission::Permission;
+use crate::domain::time::Timestamp;
+use crate::service::Caller;
+use crate::store::{KeyFilter, StoreError, Tx};
+
+const SECONDS_A_DAY: u64 = 86_400;
+const SECONDS_A_MINUTE: u64 = 60;
+
+/// What a new key is to be.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// Its name.
+    pub name: Name,
+    /// After how many days it expires: nothing said (as the organization has it), never, or a number.
+    pub expires_in_days: Option<Option<u16>>,
+}
+
+/// What is kept of a value.
+#[derive(Clone, Debug)]
+pub struct NewKeyValue {
+    /// What it is found by.
+    pub hash: ApiKeyHash,
+    /// What people recognise it by.
+    pub hint: String,
+}
+
+impl From<&RawApiKey> for NewKeyValue {
+    fn from(raw: &RawApiKey) -> Self {
+        Self { hash: raw.hash(), hint: raw.hint() }
+    }
+}
+
+/// What is to change of a key; nothing where it is to stay.
+#[derive(Clone, Debug, Default)]
+pub struct KeyChange {
+    /// Its name.
+    pub name: Option<Name>,
+    /// Whether it may be used.
+    pub active: Option<bool>,
+    /// After how many days from now it expires: never, or a number.
+    pub expires_in_days: Option<Option<u16>>,
+    /// For how many minutes from now the old value still works; 0 ends it now.
+    pub retain_minutes: Option<u32>,
+}
+
+/// How a key is to be rotated.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rotation {
+    /// For how many minutes the old value still works.
+    pub retain_minutes: u32,
+    /// After how many days the new value expires: nothing said (as long as the old one had from its beginning), never, or a number.
+    pub expires_in_days: Option<Option<u16>>,
+}
+
+impl Lifecycle {
+    /// Makes an API key. The raw key is returned this once.
+    ///
+    /// # Errors
+    /// Where the caller may not, the account may do more than the caller, is missing or deactivated, or the name is taken.
+    pub async fn create_key(
+        &self,
+        caller: &Caller,
+        account: &Reference,
+        wanted: NewKey,
+        origin: Origin,
+    ) -> Result<(KeyDetails, RawApiKey), LifecycleError> {
+        let raw = self.generate_key();
+        let made = self.add_key(caller, account, wanted, NewKeyValue::from(&raw), Action::ApiKeyCreate, origin).await?;
+        Ok((made, raw))
+    }
+
+    /// Makes a key of another system known by its SHA-256, so that its holders need not change anything. The raw key is never sent.
+    ///
+    /// # Errors
+    /// As [`Lifecycle::create_key`], and where the hash is known already.
+    pub async fn import_key(
+        &self,
+        caller: &Caller,
+        account: &Reference,
+        wanted: NewKey,
+        value: NewKeyValue,
+        origin: Origin,
+    ) -> Result<KeyDetails, LifecycleError> {
+        self.add_key(caller, account, wanted, value, Action::ApiKeyImport, origin).await
+    }
+
+    async fn add_key(
+        &self,
+        caller: &Caller,
+        account: &Reference,
+        wanted: NewKey,
+        value: NewKeyValue,
+        action: Action,
+        origin: Origin,
+    ) -> Result<KeyDetails, LifecycleError> {
+        require(caller, Permission::API_KEYS_MANAGE)?;
+        let account = self.account_of(caller, account).await?;
+        self.require_cover(caller, &account).await?;
+        let (mut tx, account) = self.lock(&account).await?;
+        if !account.active {
+            return Err(LifecycleError::AccountInactive(account.name));
+        }
+        let policy = caller.organization().key_policy;
+        let made = self.insert_key(&mut tx, &account, wanted, value, policy, action, caller.actor(), origin).await?;
+        tx.commit().await?;
+        Ok(made)
+    }
+
+    /// Lists the keys of an account.
+    ///
+    /// # Errors
+    /// Where the caller may not, or there is no such account.
+    pub async fn list_keys(&self, caller: &Caller, account: &Reference, filter: &KeyFilter, page: Page) -> Result<Vec<KeyDetails>, LifecycleError> {
+        let account = self.find_account(caller, account).await?;
+        Ok(self.store.list_api_keys(account.id, filter, page.after, page.limit.into()).await?)
+    }
+
+    /// Finds a key of an account.
+    ///
+    /// # Errors
+    /// Where the caller may not, or there is none.
+    pub async fn find_key(&self, caller: &Caller, account: &Reference, key: &Reference) -> Result<KeyDetails, LifecycleError> {
+        let account = self.find_account(caller, account).await?;
+        self.key_of(&account, key).await
+    }
+
+    /// Changes a key. Deactivating it stops it and its tokens at once; activating it again revives no token from before.
+    ///
+    /// # Errors
+    /// Where the caller may not, there is none, the name is taken, the key is compromised, or a time is out of its range.
+    pub async fn update_key(
+        &self,
+        caller: &Caller,
+        account: &Reference,
+        key: &Reference,
+        change: KeyChange,
+        origin: Origin,
+    ) -> Result<KeyDetails, LifecycleError> {
+        require(caller, Permission::API_KEYS_MANAGE)?;
+        let account = self.account_of(caller, account).await?;
+        let key = self.key_of(&account, key).await?;
+        // These give the key more life, and whoever holds it with it.
+        if change.active == Some(true) || change.expires_in_days.is_some() || change.retain_minutes.is_some_and(|minutes| minutes > 0) {
+            self.require_cover(caller, &account).await?;
+        }
+        let (mut tx, _, mut details) = self.lock_key(&account, &key).await?;
+        let now = self.sources.now();
+        let target = target(&details.key);
+        let mut changes = Changes::default();
+        let KeyDetails { key, current, retained } = &mut details;
+        if change.active == Some(true) && key.compromised_at.is_some() {
+            return Err(LifecycleError::KeyCompromised(key.name.clone()));
+        }
+        changes.set("name", &mut key.name, change.name);
+        changes.set("active", &mut key.active, change.active);
+        if changes.has("active") {
+            for value in [Some(&mut *current), retained.as_mut()].into_iter().flatten() {
+                value.grant = SessionId::generate(now, self.sources.random());
+            }
+        }
+        if let Some(days) = change.expires_in_days {
+            let days = lifetime(caller.organization().key_policy, Some(days))?;
+            changes.set("expires_at", &mut current.expires_at, Some(after(now, days)));
+        }
+        if let Some(minutes) = change.retain_minutes {
+            let value = retained.as_mut().filter(|value| value.retained_until.is_some_and(|end| end > now));
+            let value = value.ok_or_else(|| LifecycleError::NothingRetained(key.name.clone()))?;
+            // Counted from the rotation, which made the current value: moving it again and again is no way around the maximum.
+            let until = now.plus(self.retention(minutes)?);
+            if until > current.created_at.plus(self.max_retention) {
+                return Err(self.retention_too_long());
+            }
+            changes.set("retained_until", &mut value.retained_until, Some(Some(until)));
+        }
+        if changes.is_empty() {
+            return Ok(details);
+        }
+        tx.update_api_key(&details.key).await.map_err(|error| taken(error, &details.key.name))?;
+        for value in [Some(&details.current), details.retained.as_ref()].into_iter().flatten() {
+            tx.update_key_value(value).await?;
+        }
+        let details_of_change = changes.into_details();
+        let organization = Some(account.organization_id);
+        tx.insert_event(&self.event(now, organization, caller.actor(), Action::ApiKeyUpdate, target, origin, details_of_change)).await?;
+        tx.commit().await?;
+        Ok(details)
+    }
+
+    /// Gives a key a new value, which is returned this once. The old one works for as long as the rotation says, and one before that ends now.
+    ///
+    /// # Errors
+    /// Where the caller may not, the account may do more than the caller, account or key are missing or deactivated, a time is out of its range, or someone
+    /// else rotated it at the same moment.
+    pub async fn rotate_key(
+        &self,
+        caller: &Caller,
+        account: &Reference,
+        key: &Reference,
+        rotation: Rotation,
+        origin: Origin,
+    ) -> Result<(KeyDetails, RawApiKey), LifecycleError> {
+        require(caller, Permission::API_KEYS_MANAGE)?;
+        let account = self.account_of(caller, account).await?;
+        let seen = self.key_of(&account, key).await?;
+        self.require_cover(caller, &account).await?;
+        let retention = self.retention(rotation.retain_minutes)?;
+        let (mut tx, account, details) = self.lock_key(&account, &seen).await?;
+        let key = details.key;
+        if !account.active {
+            return Err(LifecycleError::AccountInactive(account.name));
+        }
+        if key.compromised_at.is_some() {
+            return Err(LifecycleError::KeyCompromised(key.name));
+        }
+        if !key.active {
+            return Err(LifecycleError::KeyInactive(key.name));
+        }
+        // Otherwise the value that the other one was just given would end unused.
+        if details.current.id != seen.current.id {
+            return Err(LifecycleError::RotatedMeanwhile(key.name));
+        }
+        let now = self.sources.now();
+        let policy = caller.organization().key_policy;
+        let mut old = details.current;
+        let expires_at = match (rotation.expires_in_days, old.expires_at) {
+            (None, Some(expiry)) => Some(now.plus(expiry.since(old.created_at))).filter(|_| lifetime(policy, None).is_ok()),
+            (asked, _) => after(now, lifetime(policy, asked)?),
+        };
+        let raw = self.generate_key();
+        let current = self.new_value(&raw.hint(), expires_at, now);
+        old.retained_until = Some(now.plus(retention));
+        tx.delete_retained_value(key.id).await?;
+        tx.update_key_value(&old).await?;
+        tx.insert_key_value(key.id, &current, &raw.hash()).await?;
+        let record =
+            json!({ "hint": current.hint, "expires_at": current.expires_at, "retained_until": old.retained_until, "service_account": account.name });
+        let organization = Some(account.organization_id);
+        tx.insert_event(&self.event(now, organization, caller.actor(), Action::ApiKeyRotate, target(&key), origin, record)).await?;
+        tx.commit().await?;
+        Ok((KeyDetails { key, current, retained: Some(old) }, raw))
+    }
+
+    /// Deletes a key, for good.
+    ///
+    /// # Errors
+    /// Where the caller may not, or there is none.
+    pub async fn delete_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<(), LifecycleError> {
+        require(caller, Permission::API_KEYS_MANAGE)?;
+        let account = self.account_of(caller, account).await?;
+        let key = self.key_of(&account, key).await?;
+        let (mut tx, account, KeyDetails { key, .. }) = self.lock_key(&account, &key).await?;
+        tx.delete_api_key(key.id).await?;
+        let record = json!({ "name": key.name, "service_account": account.name });
+        let organization = Some(account.organization_id);
+        tx.insert_event(&self.event(self.sources.now(), organization, caller.actor(), Action::ApiKeyDelete, target(&key), origin, record)).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Ends all tokens that were obtained with a key. The key goes on working.
+    ///
+    /// # Errors
+    /// Where the caller may not, or there is none.
+    pub async fn revoke_key_tokens(
+        &self,
+        caller: &Caller,
+        account: &Reference,
+        key: &Reference,
+        origin: Origin,
+    ) -> Result<KeyDetails, LifecycleError> {
+        require(caller, Permission::API_KEYS_MANAGE)?;
+        let account = self.account_of(caller, account).await?;
+        let key = self.key_of(&account, key).await?;
+        let (mut tx, account, mut details) = self.lock_key(&account, &key).await?;
+        let now = self.sources.now();
+        self.replace_grants(&mut tx, &mut details, now).await?;
+        let record = json!({ "service_account": account.name });
+        let organization = Some(account.organization_id);
+        tx.insert_event(&self.event(now, organization, caller.actor(), Action::ApiKeyRevokeTokens, target(&details.key), origin, record)).await?;
+        tx.commit().await?;
+        Ok(details)
+    }
+
+    /// Deactivates a key that is in wrong hands, ends its tokens and its old value, and marks it so that it is never used again.
+    ///
+    /// # Errors
+    /// Where the caller may not, or there is none.
+    pub async fn compromise_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<KeyDetails, LifecycleError> {
+        require(caller, Permission::API_KEYS_MANAGE)?;
+        let account = self.account_of(caller, account).await?;
+        let key = self.key_of(&account, key).await?;
+        let (mut tx, account, mut details) = self.lock_key(&account, &key).await?;
+        self.mark_compromised(&mut tx, &account, &mut details, caller.actor(), origin, "reported_by_manager").await?;
+        tx.commit().await?;
+        Ok(details)
+    }
+
+    /// Ends a leaked key that someone presents; no other right is needed. A current value ends the key, an old one only itself.
+    ///
+    /// # Errors
+    /// Where it is no key of this server.
+    pub async fn report_key(&self, raw: &RawApiKey, origin: Origin) -> Result<(), LifecycleError> {
+        let found = self.store.find_key_credential(&raw.hash()).await?.ok_or(LifecycleError::UnknownKey)?;
+        let seen = self.key_of(&found.account, &Reference::Id(found.key.id.0)).await?;
+        let (mut tx, account, mut details) = self.lock_key(&found.account, &seen).await?;
+        let actor = Actor::from(&found);
+        if details.current.id == found.value.id {
+            self.mark_compromised(&mut tx, &account, &mut details, actor, origin, "presented").await?;
+        } else {
+            self.end_retained(&mut tx, &account, details, &found, origin).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
+    async fn mark_compromised(
+        &self,
+        tx: &mut Tx,
+        account: &ServiceAccount,
+        details: &mut KeyDetails,
+        actor: Actor,
+        origin: Origin,
+        how: &'static str,
+    ) -> Result<(), LifecycleError> {
+        let now = self.sources.now();
+        details.key.active = false;
+        details.key.compromised_at = details.key.compromised_at.or(Some(now));
+        if let Some(retained) = &mut details.retained {
+            retained.retained_until = retained.retained_until.map(|end| end.min(now));
+        }
+        self.replace_grants(tx, details, now).await?;
+        tx.update_api_key(&details.key).await?;
+        let record = json!({ "how": how, "service_account": account.name });
+        let organization = Some(account.organization_id);
+        Ok(tx.insert_event(&self.event(now, organization, actor, Action::ApiKeyCompromise, target(&details.key), origin, record)).await?)
+    }
+
+    /// Ends an old value before its time, because it was reported.
+    async fn end_retained(
+        &self,
+        tx: &mut Tx,
+        account: &ServiceAccount,
+        mut details: KeyDetails,
+        reported: &KeyCredential,
+        origin: Origin,
+    ) -> Result<(), LifecycleError> {
+        let now = self.sources.now();
+        let Some(value) = details.retained.as_mut().filter(|value| value.id == reported.value.id) else { return Ok(()) };
+        value.retained_until = value.retained_until.map(|end| end.min(now));
+        value.grant = SessionId::generate(now, self.sources.random());
+        tx.update_key_value(value).await?;
+        let record = json!({ "how": "presented", "ended": "the old value only", "service_account": account.name });
+        let (organization, actor) = (Some(account.organization_id), Actor::from(reported));
+        Ok(tx.insert_event(&self.event(now, organization, actor, Action::ApiKeyCompromise, target(&details.key), origin, record)).await?)
+    }
+
+    async fn replace_grants(&self, tx: &mut Tx, details: &mut KeyDetails, now: Timestamp) -> Result<(), StoreError> {
+        for value in [Some(&mut details.current), details.retained.as_mut()].into_iter().flatten() {
+            value.grant = SessionId::generate(now, self.sources.random());
+            tx.update_key_value(value).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes a key on behalf of `actor`, who was checked before.
+    #[expect(clippy::too_many_arguments, reason = "what is made, under which policy, and who does it are independent")]
+    pub(in crate::service) async fn insert_key(
+        &self,
+        tx: &mut Tx,
+        account: &ServiceAccount,
+        wanted: NewKey,
+        value: NewKeyValue,
+        policy: KeyPolicy,
+        action: Action,
+        actor: Actor,
+        origin: Origin,
+    ) -> Result<KeyDetails, LifecycleError> {
+        let now = self.sources.now();
+        let expires_at = after(now, lifetime(policy, wanted.expires_in_days)?);
+        let id = ApiKeyId::generate(now, self.sources.random());
+        let key = ApiKey { id, service_account_id: account.id, name: wanted.name, active: true, compromised_at: None, created_at: now };
+        let current = self.new_value(&value.hint, expires_at, now);
+        tx.insert_api_key(&key, &current, &value.hash).await.map_err(|error| taken(error, &key.name))?;
+        let record = json!({ "name": key.name, "hint": current.hint, "expires_at": current.expires_at, "service_account": account.name });
+        tx.insert_event(&self.event(now, Some(account.organization_id), actor, action, target(&key), origin, record)).await?;
+        Ok(KeyDetails { key, current, retained: None })
+    }
+
+    /// A new raw key, for what makes keys outside of this module.
+    pub(in crate::service) fn generate_key(&self) -> RawApiKey {
+        RawApiKey::generate(&self.prefix, self.sources.random())
+    }
+
+    fn new_value(&self, hint: &str, expires_at: Option<Timestamp>, now: Timestamp) -> KeyValue {
+        KeyValue {
+            id: KeyValueId::generate(now, self.sources.random()),
+            hint: hint.to_owned(),
+            grant: SessionId::generate(now, self.sources.random()),
+            created_at: now,
+            expires_at,
+            retained_until: None,
+            last_use: None,
+        }
+    }
+
+    fn retention(&self, minutes: u32) -> Result<Duration, LifecycleError> {
+        let retention = Duration::from_secs(u64::from(minutes) * SECONDS_A_MINUTE);
+        if retention <= self.max_retention { Ok(retention) } else { Err(self.retention_too_long()) }
+    }
+
+    fn retention_too_long(&self) -> LifecycleError {
+        let most = self.max_retention.as_secs() / SECONDS_A_MINUTE;
+        LifecycleError::OutOfRange("retain_minutes", Invalid(format!("must end at most {most} minutes after the rotation")))
+    }
+}
+
+fn target(key: &ApiKey) -> Target {
+    Target::new("api_key", key.id.0, &key.name)
+}
+
+fn lifetime(policy: KeyPolicy, asked: Option<Option<u16>>) -> Result<Option<u16>, LifecycleError> {
+    policy.lifetime(asked).map_err(|why| LifecycleError::OutOfRange("expires_in_days", why))
+}
+
+/// So many days after `now`; never, without a number.
+fn after(now: Timestamp, days: Option<u16>) -> Option<Timestamp> {
+    days.map(|days| now.plus(Duration::from_secs(u64::from(days) * SECONDS_A_DAY)))
+}

@@ -1,0 +1,74 @@
+//! What is done now and then in the background: uses are written, and old audit events pruned.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Sources;
+use super::usage::Usage;
+use crate::store::{Store, StoreError};
+
+/// How often uses are written.
+const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// How often old events are looked for.
+const PRUNE_EVERY: Duration = Duration::from_mins(10);
+/// How many events are deleted in one transaction: others write in between.
+const PRUNE_BATCH: i64 = 1_000;
+
+/// The work in the background.
+#[derive(Clone, Debug)]
+pub struct Upkeep {
+    store: Store,
+    sources: Sources,
+    usage: Arc<Usage>,
+    /// How long audit events are kept; without this, for ever.
+    retention: Option<Duration>,
+}
+
+impl Upkeep {
+    /// With audit events kept for `retention`, or for ever.
+    #[must_use]
+    pub fn new(store: Store, sources: Sources, usage: Arc<Usage>, retention: Option<Duration>) -> Self {
+        Self { store, sources, usage, retention }
+    }
+
+    /// Does its work until it is dropped.
+    pub async fn run(&self) {
+        let (mut flush, mut prune) = (tokio::time::interval(FLUSH_EVERY), tokio::time::interval(PRUNE_EVERY));
+        loop {
+            let done = tokio::select! {
+                _ = flush.tick() => self.flush(false).await,
+                _ = prune.tick() => self.prune().await.map(drop),
+            };
+            if let Err(error) = done {
+                tracing::warn!(%error, "work in the background has to wait");
+            }
+        }
+    }
+
+    /// Writes the uses that are due, or all of them.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn flush(&self, everything: bool) -> Result<(), StoreError> {
+        self.usage.flush(self.sources.now(), everything).await.map(drop)
+    }
+
+    /// Deletes the audit events that are too old, a batch at a time. Returns how many.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn prune(&self) -> Result<u64, StoreError> {
+        let Some(retention) = self.retention else { return Ok(0) };
+        let before = self.sources.now().minus(retention);
+        let mut pruned = 0;
+        loop {
+            let mut tx = self.store.begin().await?;
+            let batch = tx.prune_events(before, PRUNE_BATCH).await?;
+            tx.commit().await?;
+            pruned += batch;
+            if batch < PRUNE_BATCH.unsigned_abs() {
+                return Ok(pruned);
+            }
+        }
+    }
+}
