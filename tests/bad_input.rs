@@ -109,7 +109,7 @@ on_both_engines! {
     async fn json_that_is_not_right(engine: Engine) {
         let app = TestApp::start(engine).await;
         for (body, names) in [
-            ("", "EOF"), ("{", "EOF"), ("[]", "expected struct"), ("{}", "missing field `name`"), (r#"{"name":1}"#, "expected a string"),
+            ("", "EOF"), ("{", "EOF"), ("[]", "has to be an object"), (r#"["a","b"]"#, "has to be an object"), ("{}", "missing field `name`"), (r#"{"name":1}"#, "expected a string"),
             (r#"{"name":"a","name":"b"}"#, "duplicate field `name`"), (r#"{"name":"a","nmae":"b"}"#, "unknown field `nmae`"),
         ] {
             let request = app.admin_client().request(Method::POST, "/api/v1/service_accounts").header("content-type", "application/json").body(body);

@@ -47,8 +47,8 @@ on_both_engines! {
         let expected = json!({
             "iss": app.url, "aud": app.url, "sub": me["id"], "client_id": me["id"],
             "iat": app.clock.seconds(), "exp": app.clock.seconds() + 3600, "jti": said["jti"],
-            "scope": "service_accounts.read service_accounts.manage api_keys.manage",
-            "org_id": me["organization_id"], "api_key_id": me["api_key_id"],
+            "scope": "service_accounts.read service_accounts.manage api_keys.manage audit.read organizations.manage",
+            "org_id": me["organization_id"], "api_key_id": me["api_key_id"], "sid": said["sid"],
             "principal_type": "service_account", "name": "bootstrap",
         });
         assert_eq!(said, expected);

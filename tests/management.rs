@@ -22,7 +22,7 @@ on_both_engines! {
         let me = admin.get("/users/me").await.expect(200);
         let expected = json!({
             "id": made["id"], "organization_id": me["organization_id"], "name": "ci deployer", "description": "deploys", "active": true,
-            "created_at": "2026-01-01T00:00:00Z",
+            "created_at": "2026-01-01T00:00:00Z", "last_used_at": null, "last_used_address": null, "last_used_user_agent": null,
         });
         assert_eq!(made, expected);
         let id = made["id"].as_str().unwrap();
@@ -82,13 +82,11 @@ on_both_engines! {
 
         assert_eq!(names(&admin.get(&format!("{ACCOUNTS}?name=ci-3")).await.expect(200)), ["ci-3"]);
         assert!(names(&admin.get(&format!("{ACCOUNTS}?active=false")).await.expect(200)).is_empty());
-        for (query, field) in [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor")] {
+        for (query, field) in [("limit=0", "limit"), ("limit=201", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor"), ("active=perhaps", "active")] {
             let answer = admin.get(&format!("{ACCOUNTS}?{query}")).await;
             assert_eq!((answer.problem().0, &answer.json()["errors"][0]["field"]), (422, &json!(field)));
         }
-        for query in ["active=perhaps", "nmae=x"] {
-            assert_eq!(admin.get(&format!("{ACCOUNTS}?{query}")).await.problem(), (400, "invalid_request".to_owned()), "{query}");
-        }
+        assert_eq!(admin.get(&format!("{ACCOUNTS}?nmae=x")).await.problem(), (400, "invalid_request".to_owned()));
     }
 
     async fn a_key_is_shown_once(engine: Engine) {
@@ -99,7 +97,9 @@ on_both_engines! {
         let key = made["key"].as_str().unwrap();
         let mut expected = json!({
             "id": made["id"], "service_account_id": account["id"], "name": "github", "hint": &key[..12], "active": true,
-            "expires_at": "2026-04-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z", "key": key,
+            "expires_at": "2026-04-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z", "key": key, "compromised_at": null, "rotated_at": null,
+            "last_used_at": null, "last_used_address": null, "last_used_user_agent": null, "retained_hint": null, "retained_until": null,
+            "retained_last_used_at": null, "retained_last_used_address": null, "retained_last_used_user_agent": null,
         });
         assert_eq!(made, expected);
         expected.as_object_mut().unwrap().remove("key");

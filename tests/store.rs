@@ -6,15 +6,15 @@ use std::time::Duration;
 use hourpass::domain::access::Assignment;
 use hourpass::domain::api_key::ApiKeyHash;
 use hourpass::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
-use hourpass::domain::entity::{ApiKey, Organization, ServiceAccount, Session, User, Workspace};
+use hourpass::domain::entity::{ApiKey, KeyPolicy, KeyValue, LastUse, Organization, ServiceAccount, Session, User, Workspace};
 use hourpass::domain::id::{
-    ApiKeyId, AuditEventId, OrganizationId, Reference, RequestId, RoleAssignmentId, ServiceAccountId, SessionId, UserId, WorkspaceId,
+    ApiKeyId, AuditEventId, KeyValueId, OrganizationId, Reference, RequestId, RoleAssignmentId, ServiceAccountId, SessionId, UserId, WorkspaceId,
 };
 use hourpass::domain::name::{Audience, Email, Name, Slug, WorkspaceUrl};
 use hourpass::domain::role::Role;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::domain::time::Timestamp;
-use hourpass::store::{AccountFilter, Db, Holder, Store, StoreError, StoredSigningKey, statements};
+use hourpass::store::{AccountFilter, Db, Holder, KeyFilter, Store, StoreError, StoredSigningKey, statements};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{Executor, Row, SqlSafeStr};
 use uuid::Uuid;
@@ -32,6 +32,7 @@ fn organization(number: u128, slug: &str) -> Organization {
         id: OrganizationId(Uuid::from_u128(number)),
         slug: Slug::parse(slug).unwrap(),
         name: Name::parse("Ünïcode & 'quotes'").unwrap(),
+        key_policy: KeyPolicy::default(),
         created_at: NOW,
     }
 }
@@ -58,20 +59,36 @@ fn account(number: u128, owner: &Organization, name: &str) -> ServiceAccount {
         description: "line\nline".to_owned(),
         active: true,
         created_at: NOW,
+        last_use: None,
     }
 }
 
-fn key(number: u128, owner: &ServiceAccount, name: &str) -> (ApiKey, ApiKeyHash) {
+fn key(number: u128, owner: &ServiceAccount, name: &str) -> (ApiKey, KeyValue, ApiKeyHash) {
     let key = ApiKey {
         id: ApiKeyId(Uuid::from_u128(number)),
         service_account_id: owner.id,
         name: Name::parse(name).unwrap(),
-        hint: "hp_live_abcd".to_owned(),
         active: false,
-        expires_at: Some(Timestamp::from_micros(i64::MAX)),
+        compromised_at: None,
         created_at: NOW,
     };
-    (key, ApiKeyHash([u8::try_from(number).unwrap(); 32]))
+    (key, value(number), hash(number))
+}
+
+fn value(number: u128) -> KeyValue {
+    KeyValue {
+        id: KeyValueId(Uuid::from_u128(number)),
+        hint: "hp_live_abcd".to_owned(),
+        grant: SessionId(Uuid::from_u128(number)),
+        created_at: NOW,
+        expires_at: Some(Timestamp::from_micros(i64::MAX)),
+        retained_until: None,
+        last_use: None,
+    }
+}
+
+fn hash(number: u128) -> ApiKeyHash {
+    ApiKeyHash([u8::try_from(number).unwrap(); 32])
 }
 
 /// A database with the organizations `one` and `two`.
@@ -147,7 +164,9 @@ on_both_engines! {
 
         let mut same_audience = workspace(12, &two, "other");
         same_audience.audience = made.audience;
-        for (taken, column) in [(workspace(12, &one, "ws"), "slug"), (same_audience, "audience")] {
+        let mut same_host = workspace(12, &one, "other");
+        same_host.url = Some(WorkspaceUrl::parse("http://ws.example.com").unwrap());
+        for (taken, column) in [(workspace(12, &one, "ws"), "slug"), (same_audience, "audience"), (same_host, "host")] {
             let refused = store.begin().await.unwrap().insert_workspace(&taken).await;
             assert!(matches!(&refused, Err(StoreError::Conflict(what)) if what.contains(column)), "{refused:?}");
         }
@@ -179,7 +198,7 @@ on_both_engines! {
         assert_eq!(list(AccountFilter::default(), 12, 3).await, [13, 14]);
         assert_eq!(list(AccountFilter { active: Some(false), ..AccountFilter::default() }, 0, 10).await, [12]);
         assert_eq!(list(AccountFilter { active: Some(true), ..AccountFilter::default() }, 0, 10).await, [10, 11, 13, 14]);
-        assert_eq!(list(AccountFilter { name: Some("ci-13".to_owned()), active: None }, 0, 10).await, [13]);
+        assert_eq!(list(AccountFilter { name: Some("ci-13".to_owned()), ..AccountFilter::default() }, 0, 10).await, [13]);
 
         let refused = store.begin().await.unwrap().insert_service_account(&account(21, &one, "ci-10")).await;
         assert!(matches!(&refused, Err(StoreError::Conflict(what)) if what.contains("name")), "{refused:?}");
@@ -192,22 +211,74 @@ on_both_engines! {
         let mut tx = store.begin().await.unwrap();
         tx.insert_service_account(&owner).await.unwrap();
         for number in 20..23 {
-            let (key, hash) = key(number, &owner, &format!("key-{number}"));
-            tx.insert_api_key(&key, &hash).await.unwrap();
+            let (key, value, hash) = key(number, &owner, &format!("key-{number}"));
+            tx.insert_api_key(&key, &value, &hash).await.unwrap();
         }
         tx.commit().await.unwrap();
 
-        for found in [store.find_key_credential(&ApiKeyHash([21; 32])).await, store.find_key_credential_by_id(ApiKeyId(Uuid::from_u128(21))).await] {
+        for found in [store.find_key_credential(&hash(21)).await, store.find_key_credential_by_grant(SessionId(Uuid::from_u128(21))).await] {
             let found = found.unwrap().unwrap();
             assert_eq!((found.organization.id, found.account.id, found.key.id.0), (one.id, owner.id, Uuid::from_u128(21)));
-            assert_eq!((found.key.active, found.key.expires_at, found.key.hint.as_str()), (false, Some(Timestamp::from_micros(i64::MAX)), "hp_live_abcd"));
+            assert_eq!((found.key.active, found.value.expires_at, found.value.hint.as_str()), (false, Some(Timestamp::from_micros(i64::MAX)), "hp_live_abcd"));
         }
-        assert!(store.find_key_credential(&ApiKeyHash([99; 32])).await.unwrap().is_none());
-        let ids: Vec<_> = store.list_api_keys(owner.id, Uuid::from_u128(20), 9).await.unwrap().iter().map(|key| key.id.0.as_u128()).collect();
-        assert_eq!(ids, [21, 22]);
+        assert!(store.find_key_credential(&hash(99)).await.unwrap().is_none());
+        let list = async |filter: KeyFilter, after| {
+            let found = store.list_api_keys(owner.id, &filter, Uuid::from_u128(after), 9).await.unwrap();
+            found.iter().map(|details| details.key.id.0.as_u128()).collect::<Vec<_>>()
+        };
+        assert_eq!(list(KeyFilter::default(), 20).await, [21, 22]);
+        assert_eq!(list(KeyFilter { active: Some(true), name: None }, 0).await, [0; 0]);
+        assert_eq!(list(KeyFilter { active: Some(false), name: Some("key-22".to_owned()) }, 0).await, [22]);
 
-        let (same_name, hash) = key(30, &owner, "key-20");
-        assert!(matches!(store.begin().await.unwrap().insert_api_key(&same_name, &hash).await, Err(StoreError::Conflict(_))));
+        let (same_name, value, _) = key(30, &owner, "key-20");
+        let taken = store.begin().await.unwrap().insert_api_key(&same_name, &value, &hash(30)).await;
+        assert!(matches!(&taken, Err(StoreError::Conflict(what)) if what.contains("name")), "{taken:?}");
+        let (other, value, _) = key(30, &owner, "other");
+        let taken = store.begin().await.unwrap().insert_api_key(&other, &value, &hash(20)).await;
+        assert!(matches!(&taken, Err(StoreError::Conflict(what)) if what.contains("hash")), "{taken:?}");
+    }
+
+    async fn values_of_a_key(engine: Engine) {
+        let database = engine.database().await;
+        let (store, one, _) = two_organizations(&database).await;
+        let owner = account(10, &one, "ci");
+        let (key, mut first, first_hash) = key(20, &owner, "key");
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_service_account(&owner).await.unwrap();
+        tx.insert_api_key(&key, &first, &first_hash).await.unwrap();
+        tx.commit().await.unwrap();
+
+        // A key has one current value.
+        let second = store.begin().await.unwrap().insert_key_value(key.id, &value(21), &hash(21)).await;
+        assert!(matches!(second, Err(StoreError::Conflict(_))), "{second:?}");
+        first.retained_until = Some(NOW);
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.lock_service_account(one.id, owner.id).await.unwrap().unwrap().name, owner.name);
+        tx.update_key_value(&first).await.unwrap();
+        tx.insert_key_value(key.id, &value(21), &hash(21)).await.unwrap();
+        tx.commit().await.unwrap();
+        let details = store.find_api_key(owner.id, &Reference::from("key")).await.unwrap().unwrap();
+        assert_eq!((details.current.id.0.as_u128(), details.retained.map(|old| (old.id, old.retained_until))), (21, Some((first.id, Some(NOW)))));
+
+        let last = |seconds, address: &str| LastUse { at: Timestamp::from_seconds(seconds), address: Some(address.to_owned()), user_agent: None };
+        let mut tx = store.begin().await.unwrap();
+        tx.set_key_value_last_use(first.id, &last(20, "::1")).await.unwrap();
+        // An older use does not take the place of a newer one.
+        tx.set_key_value_last_use(first.id, &last(10, "::2")).await.unwrap();
+        tx.set_service_account_last_use(owner.id, &last(20, "::1")).await.unwrap();
+        let mut grants = 50;
+        tx.replace_grants(owner.id, || { grants += 1; SessionId(Uuid::from_u128(grants)) }).await.unwrap();
+        tx.commit().await.unwrap();
+        let details = store.find_api_key(owner.id, &Reference::Id(key.id.0)).await.unwrap().unwrap();
+        assert_eq!(details.last_use(), Some(&last(20, "::1")));
+        assert!(store.find_key_credential_by_grant(first.grant).await.unwrap().is_none());
+        assert_eq!(store.find_service_account(one.id, &Reference::from("ci")).await.unwrap().unwrap().last_use, Some(last(20, "::1")));
+
+        let mut tx = store.begin().await.unwrap();
+        tx.delete_service_account(owner.id).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(store.find_key_credential(&first_hash).await.unwrap().is_none());
+        assert!(store.begin().await.unwrap().lock_service_account(one.id, owner.id).await.unwrap().is_none());
     }
 
     async fn people_and_their_sign_ins(engine: Engine) {
@@ -218,9 +289,12 @@ on_both_engines! {
         let session = |number, expires_at| Session { id: SessionId(Uuid::from_u128(number)), user_id: user.id, expires_at };
         let later = NOW.plus(Duration::from_mins(1));
         let mut tx = store.begin().await.unwrap();
-        tx.insert_user(&user, &SecretString::from("hash")).await.unwrap();
-        tx.insert_session(&session(20, NOW), NOW).await.unwrap();
-        tx.insert_session(&session(21, later), NOW).await.unwrap();
+        let hash = SecretString::from("hash");
+        tx.insert_user(&user, &hash).await.unwrap();
+        assert!(tx.insert_session(&session(20, NOW), &hash, NOW).await.unwrap());
+        assert!(tx.insert_session(&session(21, later), &hash, NOW).await.unwrap());
+        // The password was replaced since it was compared.
+        assert!(!tx.insert_session(&session(22, later), &SecretString::from("older"), NOW).await.unwrap());
         tx.commit().await.unwrap();
 
         let stored = store.find_password(&email).await.unwrap().unwrap();
@@ -297,6 +371,7 @@ on_both_engines! {
                 user_agent: Some("curl/8".to_owned()),
                 request_id: Some(RequestId(Uuid::from_u128(4))),
             },
+            token_expires_at: None,
             details: Some(serde_json::json!({ "a": "é" })),
         };
         let mut tx = store.begin().await.unwrap();

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn a_narrowed_token_gives_away_no_more_than_it_names() {
         let admin = access(&[(Role::OrganizationAdmin, None)]);
-        assert_eq!(admin.narrowed("service_accounts.read service_accounts.manage api_keys.manage"), admin);
+        assert_eq!(admin.narrowed("service_accounts.read service_accounts.manage api_keys.manage audit.read organizations.manage"), admin);
         let narrowed = admin.narrowed("api_keys.manage");
         assert_eq!(names(&narrowed.at_hourpass()), ["api_keys.manage"]);
         assert!(!narrowed.covers(&access(&[(Role::WorkspaceViewer, Some(1))])));

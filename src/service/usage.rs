@@ -71,7 +71,9 @@ impl Usage {
                 }
                 return Err(error);
             }
-            batch.iter().for_each(|(id, _)| self.written.insert(*id, now));
+            for (id, _) in batch {
+                self.written.insert(*id, now);
+            }
         }
         Ok(taken.len())
     }

@@ -12,6 +12,7 @@ use super::fields::{Fields, nullable};
 use super::impact::ImpactBody;
 use super::page::{Asked, Items};
 use super::{created, query};
+use crate::domain::api_key::RawApiKey;
 use crate::domain::entity::ServiceAccount;
 use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId};
 use crate::domain::name::{Name, parse_description};
@@ -107,7 +108,7 @@ pub(crate) async fn create(
     let (account, key) = state.lifecycle.create_account(&caller, wanted, default_key, origin(&state, &request)).await?;
     let location = format!("/api/v1/service_accounts/{}", account.id);
     let (details, raw) = key.unzip();
-    let body = CreatedBody { account: account.into(), api_key_id: details.map(|details| details.key.id), key: raw.as_ref().map(|raw| raw.expose()) };
+    let body = CreatedBody { account: account.into(), api_key_id: details.map(|details| details.key.id), key: raw.as_ref().map(RawApiKey::expose) };
     Ok(created(&body, &location))
 }
 
