@@ -12,10 +12,14 @@
 
 mod support;
 
+mod accounts;
+mod api_keys;
+mod audit;
 mod bad_input;
 mod command_line;
 mod exchange;
 mod first_start;
+mod leaks;
 mod management;
 mod me;
 mod metadata;

@@ -9,10 +9,15 @@ use uuid::Uuid;
 use super::random::Random;
 use super::time::Timestamp;
 
-fn uuid_v7(now: Timestamp, random: &dyn Random) -> Uuid {
+/// An id of the moment `time` that ends in `tail`. The 12 bits after the millisecond hold the fraction of it (RFC 9562, section 6.2, method 3), so that
+/// what is made one after the other is listed so.
+fn uuid_v7(time: Timestamp, tail: [u8; 8]) -> Uuid {
+    let fraction = u16::try_from(time.as_micros().rem_euclid(1_000) * 4_096 / 1_000).unwrap_or(0);
     let mut bytes = [0; 10];
-    random.fill(&mut bytes);
-    uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &bytes).into_uuid()
+    let (head, rest) = bytes.split_at_mut(2);
+    head.copy_from_slice(&fraction.to_be_bytes());
+    rest.copy_from_slice(&tail);
+    uuid::Builder::from_unix_timestamp_millis(time.as_millis(), &bytes).into_uuid()
 }
 
 macro_rules! ids {
@@ -26,13 +31,15 @@ macro_rules! ids {
             /// A new id of the moment `now`.
             #[must_use]
             pub fn generate(now: Timestamp, random: &dyn Random) -> Self {
-                Self(uuid_v7(now, random))
+                let mut tail = [0; 8];
+                random.fill(&mut tail);
+                Self(uuid_v7(now, tail))
             }
 
-            /// The least id of the millisecond of `time`: everything since then has a greater one.
+            /// The least id of the moment `time`: everything since then has a greater one.
             #[must_use]
             pub fn earliest(time: Timestamp) -> Self {
-                Self(uuid::Builder::from_unix_timestamp_millis(time.as_millis(), &[0; 10]).into_uuid())
+                Self(uuid_v7(time, [0; 8]))
             }
         }
 
@@ -98,5 +105,37 @@ impl fmt::Display for Reference {
             Self::Id(id) => id.fmt(formatter),
             Self::Name(name) => name.fmt(formatter),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixed(u8);
+
+    impl Random for Fixed {
+        fn fill(&self, bytes: &mut [u8]) {
+            bytes.fill(self.0);
+        }
+    }
+
+    #[test]
+    fn the_order_of_ids_is_the_order_of_creation_to_the_microsecond() {
+        let at = Timestamp::from_micros;
+        let times = [0, 1, 2, 998, 999, 1_000, 1_001, 1_767_225_600_123_456, 1_767_225_600_123_457];
+        for pair in times.windows(2) {
+            assert!(AuditEventId::generate(at(pair[0]), &Fixed(255)) < AuditEventId::generate(at(pair[1]), &Fixed(0)), "{pair:?}");
+            assert!(AuditEventId::generate(at(pair[0]), &Fixed(255)) < AuditEventId::earliest(at(pair[1])), "{pair:?}");
+        }
+        let id = AuditEventId::generate(at(1_767_225_600_123_456), &Fixed(7));
+        assert_eq!((id.0.get_version_num(), id.0.get_variant()), (7, uuid::Variant::RFC4122));
+    }
+
+    #[test]
+    fn a_text_in_the_form_of_a_uuid_is_an_id() {
+        assert_eq!(Reference::from("ci"), Reference::Name("ci".to_owned()));
+        assert_eq!(Reference::from("00000000-0000-7000-8000-000000000000").to_string(), "00000000-0000-7000-8000-000000000000");
+        assert!(matches!(Reference::from("00000000-0000-7000-8000-000000000000"), Reference::Id(_)));
     }
 }

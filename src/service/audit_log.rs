@@ -1,5 +1,7 @@
 //! Reading the audit trail. Nothing here changes it.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::Sources;
@@ -136,8 +138,8 @@ impl AuditLog {
     /// A selection for an export: what happens while it runs is left out, so that it comes to an end.
     #[must_use]
     pub fn until_now(&self, mut selection: Selection) -> Selection {
-        // The next millisecond: what was just done is part of it.
-        let now = AuditEventId::earliest(self.sources.now().plus(std::time::Duration::from_millis(1))).0;
+        // What was just done is part of it.
+        let now = AuditEventId::earliest(self.sources.now().plus(Duration::from_micros(1))).0;
         selection.before = selection.before.min(now);
         selection
     }

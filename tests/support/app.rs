@@ -5,7 +5,7 @@ use hourpass::config::Config;
 use hourpass::domain::id::Reference;
 use hourpass::domain::name::{Audience, Name, Slug, WorkspaceUrl};
 use hourpass::domain::signing::SigningAlgorithm;
-use hourpass::service::{Administration, FirstStart, IssueKey, NewWorkspace, Sources};
+use hourpass::service::{Administration, FirstStart, IssueKey, NewWorkspace, Sources, Upkeep};
 use hourpass::store::Store;
 use secrecy::ExposeSecret;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub struct TestApp {
     /// What `hourpass admin` does.
     pub admin: Administration,
     pub first_start: Option<FirstStart>,
+    /// What runs in the background, for tests that do not wait for it.
+    pub upkeep: Upkeep,
     sources: Sources,
     /// Its end stops the server.
     _stop: oneshot::Sender<()>,
@@ -46,12 +48,12 @@ impl TestApp {
         let mut application = Application::build(config(server_url), sources.clone()).await.unwrap_or_else(|error| panic!("{error}"));
         let admin = open_administration(&config(&database.url), &sources).await.unwrap();
         let first_start = application.take_first_start();
-        let (url, store) = (application.url().to_owned(), application.store().clone());
+        let (url, store, upkeep) = (application.url().to_owned(), application.store().clone(), application.upkeep().clone());
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(async move {
             let _closed = application.run_until(async { drop(stopped.await) }).await;
         });
-        Self { url, database, clock, store, admin, first_start, sources, _stop: stop }
+        Self { url, database, clock, store, admin, first_start, upkeep, sources, _stop: stop }
     }
 
     /// Another server on the same database, as its configuration would make it.
