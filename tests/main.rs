@@ -14,6 +14,7 @@ mod support;
 
 mod accounts;
 mod api_keys;
+mod attacks;
 mod audit;
 mod bad_input;
 mod command_line;
