@@ -148,8 +148,8 @@ CREATE TABLE audit_events (
 -- An event's id begins with its time, so every index below is also in the order of time. Exchanges are by far the most: the indexes for changes and refusals
 -- leave them out, so that a rare event is found without reading past a million of them.
 CREATE INDEX audit_events_by_organization ON audit_events (organization_id, id);
-CREATE INDEX audit_events_by_actor ON audit_events (organization_id, actor_id, id);
-CREATE INDEX audit_events_by_target ON audit_events (organization_id, target_id, id);
+CREATE INDEX audit_events_by_actor ON audit_events (actor_id, id);
+CREATE INDEX audit_events_by_target ON audit_events (target_id, id);
 CREATE INDEX audit_events_changes ON audit_events (organization_id, resource, id) WHERE resource <> 'token';
 CREATE INDEX audit_events_changes_by_actor_name ON audit_events (organization_id, actor_name, id) WHERE resource <> 'token';
 CREATE INDEX audit_events_changes_by_target_name ON audit_events (organization_id, target_name, id) WHERE resource <> 'token';
