@@ -13,7 +13,6 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    clippy::cast_possible_truncation,
     reason = "a benchmark fails by panicking, reads the clock, and makes databases by name"
 )]
 
@@ -126,8 +125,8 @@ async fn run(engine: &str, url: &str) {
 
 /// Spread over the last 90 days, so that ids are in the order of time as in real life.
 fn moment(now: Timestamp, index: usize, of: usize) -> Timestamp {
-    let whole = Duration::from_hours(24 * 90).as_micros() as i64;
-    Timestamp::from_micros(now.as_micros() - whole + whole / of as i64 * index as i64)
+    let whole = Duration::from_hours(24 * 90);
+    now.minus(whole).plus(whole / u32::try_from(of).unwrap() * u32::try_from(index).unwrap())
 }
 
 async fn fill_accounts(store: &Store, sources: &Sources, organization_id: OrganizationId, count: usize) -> Vec<ServiceAccountId> {

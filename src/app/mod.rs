@@ -17,8 +17,8 @@ use tokio::net::TcpSocket;
 use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings};
 use crate::http::{self, Limits, State};
 use crate::service::{
-    Administration, AdministrationError, AuditLog, Authenticator, FirstStart, Lifecycle, Login, Passwords, Signing, SigningError, Sources, Upkeep,
-    Usage,
+    Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Lifecycle, Login, Passwords, Signing, SigningError, Sources,
+    Upkeep, Usage,
 };
 use crate::store::{Store, StoreError};
 
@@ -89,19 +89,17 @@ impl Application {
 
         let usage = Arc::new(Usage::new(store.clone()));
         let upkeep = Upkeep::new(store.clone(), sources.clone(), Arc::clone(&usage), config.audit.retention);
-        let prefix = config.api_keys.prefix.clone();
-        let (store_of, signing_of, usage_of) = (|| store.clone(), || Arc::clone(&signing), || Arc::clone(&usage));
+        let context = Context {
+            store: store.clone(),
+            signing: Arc::clone(&signing),
+            usage,
+            sources: sources.clone(),
+            issuer: issuer.clone(),
+            prefix: config.api_keys.prefix.clone(),
+        };
         let state = web::Data::new(State {
-            login: Login::new(store_of(), signing_of(), passwords, usage_of(), sources.clone(), issuer.clone(), prefix.clone()),
-            authenticator: Authenticator::new(
-                store_of(),
-                signing_of(),
-                usage_of(),
-                sources.clone(),
-                issuer.clone(),
-                prefix,
-                config.api_keys.direct_use,
-            ),
+            login: Login::new(context.clone(), passwords),
+            authenticator: Authenticator::new(context, config.api_keys.direct_use),
             lifecycle: lifecycle(&store, &sources, &config.api_keys),
             audit_log: AuditLog::new(store.clone(), sources.clone()),
             reports: config.api_keys.reports_per_minute.map(|reports| RateLimiter::keyed(Quota::per_minute(reports))),

@@ -159,15 +159,8 @@ fn checksum(body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::random::Fixed;
     use proptest::prelude::*;
-
-    struct Fixed(u8);
-
-    impl Random for Fixed {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(self.0);
-        }
-    }
 
     fn key(byte: u8) -> RawApiKey {
         RawApiKey::generate(&KeyPrefix::parse("hp_live_").unwrap(), &Fixed(byte))

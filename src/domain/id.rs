@@ -111,14 +111,7 @@ impl fmt::Display for Reference {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Fixed(u8);
-
-    impl Random for Fixed {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(self.0);
-        }
-    }
+    use crate::domain::random::Fixed;
 
     #[test]
     fn the_order_of_ids_is_the_order_of_creation_to_the_microsecond() {

@@ -73,14 +73,7 @@ impl MasterKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Fixed(u8);
-
-    impl Random for Fixed {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(self.0);
-        }
-    }
+    use crate::domain::random::Fixed;
 
     fn key(byte: u8) -> MasterKey {
         MasterKey::parse(&MasterKey::generate(&Fixed(byte))).unwrap()

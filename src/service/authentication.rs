@@ -1,19 +1,15 @@
 //! Who is calling: an API key or an access token, looked at afresh with every request.
 
-use std::sync::Arc;
-
-use super::Sources;
-use super::signing::Signing;
-use super::usage::Usage;
+use super::Context;
 use crate::domain::access::Access;
-use crate::domain::api_key::{KeyPrefix, RawApiKey};
+use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::{Actor, Origin};
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
 use crate::domain::credential::{KeyCredential, Refusal, SessionCredential};
 use crate::domain::entity::Organization;
 use crate::domain::time::Timestamp;
 use crate::keys;
-use crate::store::{Holder, Store, StoreError};
+use crate::store::{Holder, StoreError};
 
 /// Why a credential does not count.
 #[derive(Debug, thiserror::Error)]
@@ -87,28 +83,15 @@ impl Caller {
 /// Finds out who is calling.
 #[derive(Debug)]
 pub struct Authenticator {
-    store: Store,
-    signing: Arc<Signing>,
-    usage: Arc<Usage>,
-    sources: Sources,
-    issuer: String,
-    prefix: KeyPrefix,
+    context: Context,
     direct_use: bool,
 }
 
 impl Authenticator {
-    /// For tokens of `issuer`, and, with `direct_use`, for API keys.
+    /// With `direct_use`, API keys count as well as tokens.
     #[must_use]
-    pub fn new(
-        store: Store,
-        signing: Arc<Signing>,
-        usage: Arc<Usage>,
-        sources: Sources,
-        issuer: String,
-        prefix: KeyPrefix,
-        direct_use: bool,
-    ) -> Self {
-        Self { store, signing, usage, sources, issuer, prefix, direct_use }
+    pub fn new(context: Context, direct_use: bool) -> Self {
+        Self { context, direct_use }
     }
 
     /// Finds out whose `credential` this is, an API key or an access token for Hourpass itself.
@@ -116,10 +99,10 @@ impl Authenticator {
     /// # Errors
     /// Why it does not count.
     pub async fn authenticate(&self, credential: &str, origin: &Origin) -> Result<Caller, AuthenticationError> {
-        let now = self.sources.now();
+        let now = self.context.sources.now();
         // A JWT is three parts, and the first begins with {" in base64url.
         let (principal, scope) = if credential.starts_with("eyJ") && credential.matches('.').count() == 2 {
-            let claims = keys::verify(&self.signing.known(), credential, &self.issuer, now).map_err(invalid)?;
+            let claims = keys::verify(&self.context.signing.known(), credential, &self.context.issuer, now).map_err(invalid)?;
             (self.by_token(&claims, now).await?, Some(claims.scope.unwrap_or_default()))
         } else {
             (self.by_key(&RawApiKey::from_presented(credential.to_owned()), origin, now).await?, None)
@@ -128,20 +111,20 @@ impl Authenticator {
             Principal::ServiceAccount(credential) => Holder::ServiceAccount(credential.account.id),
             Principal::User(credential) => Holder::User(credential.holder.user.id),
         };
-        let access = Access::of(&self.store.list_assignments(holder).await?);
+        let access = Access::of(&self.context.store.list_assignments(holder).await?);
         Ok(Caller { principal, access: scope.map_or_else(|| access.clone(), |scope| access.narrowed(&scope)) })
     }
 
     async fn by_key(&self, key: &RawApiKey, origin: &Origin, now: Timestamp) -> Result<Principal, AuthenticationError> {
-        if !key.may_exist(&self.prefix) {
+        if !key.may_exist(&self.context.prefix) {
             return Err(invalid("not in the form of an API key"));
         }
-        let found = self.store.find_key_credential(&key.hash()).await?.ok_or_else(|| invalid("unknown API key"))?;
+        let found = self.context.store.find_key_credential(&key.hash()).await?.ok_or_else(|| invalid("unknown API key"))?;
         if !self.direct_use {
             return Err(AuthenticationError::DirectUse);
         }
         found.check(now)?;
-        self.usage.note(&found, origin, now);
+        self.context.usage.note(&found, origin, now);
         Ok(Principal::ServiceAccount(Box::new(found)))
     }
 
@@ -149,13 +132,13 @@ impl Authenticator {
     async fn by_token(&self, claims: &AccessTokenClaims, now: Timestamp) -> Result<Principal, AuthenticationError> {
         match (claims.principal_type, claims.api_key_id, claims.sid) {
             (PrincipalType::ServiceAccount, Some(key), Some(grant)) => {
-                let found = self.store.find_key_credential_by_grant(grant).await?.filter(|found| found.key.id == key);
+                let found = self.context.store.find_key_credential_by_grant(grant).await?.filter(|found| found.key.id == key);
                 let found = found.ok_or_else(|| invalid("the API key of the token is gone, or its tokens were ended"))?;
                 found.check(now)?;
                 Ok(Principal::ServiceAccount(Box::new(found)))
             }
             (PrincipalType::User, None, Some(session)) => {
-                let found = self.store.find_session(session).await?.ok_or_else(|| invalid("the sign-in of the token is over"))?;
+                let found = self.context.store.find_session(session).await?.ok_or_else(|| invalid("the sign-in of the token is over"))?;
                 if found.session.expires_at <= now {
                     return Err(invalid("the sign-in of the token is over"));
                 }

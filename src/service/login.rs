@@ -2,19 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::Sources;
+use super::Context;
 use super::passwords::{PasswordError, Passwords};
-use super::signing::{Signing, SigningError};
-use super::usage::Usage;
+use super::signing::SigningError;
 use crate::domain::access::Access;
-use crate::domain::api_key::{KeyPrefix, RawApiKey};
+use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
 use crate::domain::credential::{KeyCredential, Refusal, UserCredential};
@@ -25,7 +23,7 @@ use crate::domain::permission::{self, Permission};
 use crate::domain::signing::SigningAlgorithm;
 use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
-use crate::store::{Holder, Store, StoreError, StoredPassword};
+use crate::store::{Holder, StoreError, StoredPassword};
 
 /// The life of a token for Hourpass itself, in seconds.
 const OWN_LIFETIME_SECONDS: i64 = 3_600;
@@ -226,13 +224,8 @@ struct Permitted {
 /// Exchanges credentials for tokens.
 #[derive(Debug)]
 pub struct Login {
-    store: Store,
-    signing: Arc<Signing>,
+    context: Context,
     passwords: Passwords,
-    usage: Arc<Usage>,
-    sources: Sources,
-    issuer: String,
-    prefix: KeyPrefix,
     /// Refusals of people and keys that nobody knows are anybody's to cause, so only so many of them are kept.
     strangers: DefaultDirectRateLimiter,
 }
@@ -242,19 +235,11 @@ const STRANGERS_A_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
 const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
 impl Login {
-    /// With `issuer` as the `iss` of tokens, and the `aud` of those for Hourpass itself. Keys that begin with `prefix` have to have a checksum that holds.
+    /// With nothing issued yet.
     #[must_use]
-    pub fn new(
-        store: Store,
-        signing: Arc<Signing>,
-        passwords: Passwords,
-        usage: Arc<Usage>,
-        sources: Sources,
-        issuer: String,
-        prefix: KeyPrefix,
-    ) -> Self {
+    pub fn new(context: Context, passwords: Passwords) -> Self {
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
-        Self { store, signing, passwords, usage, sources, issuer, prefix, strangers }
+        Self { context, passwords, strangers }
     }
 
     /// Issues a token, after its record is durable.
@@ -271,13 +256,13 @@ impl Login {
                     None => (None, Actor::unknown()),
                 };
                 if claimed.is_some() || (error.is_of_a_stranger() && self.strangers.check().is_ok()) {
-                    self.record_refusal(organization, actor, &error, &receiver, origin, self.sources.now()).await?;
+                    self.record_refusal(organization, actor, &error, &receiver, origin, self.context.sources.now()).await?;
                 }
                 return Err(error);
             }
         };
         // Read here and not before: comparing a password can take a while.
-        let now = self.sources.now();
+        let now = self.context.sources.now();
         let error = match self.permit(&subject, &receiver, scope.as_deref(), now).await {
             Ok(permitted) => match self.issue(&subject, permitted, origin.clone(), now).await {
                 Ok(issued) => return Ok(issued),
@@ -294,15 +279,15 @@ impl Login {
     async fn identify(&self, presented: Presented) -> Result<Subject, Unidentified> {
         match presented {
             Presented::ApiKey(key) => {
-                if !key.may_exist(&self.prefix) {
+                if !key.may_exist(&self.context.prefix) {
                     return Err(LoginError::NoKey.into());
                 }
-                let found = self.store.find_key_credential(&key.hash()).await?;
+                let found = self.context.store.find_key_credential(&key.hash()).await?;
                 found.map(|credential| Subject::Key(Box::new(credential))).ok_or(LoginError::UnknownKey.into())
             }
             Presented::Password { email, password } => {
                 let stored = match Email::parse(&email) {
-                    Ok(email) => self.store.find_password(&email).await?,
+                    Ok(email) => self.context.store.find_password(&email).await?,
                     Err(_) => None,
                 };
                 let matches = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await?;
@@ -317,7 +302,7 @@ impl Login {
     async fn permit(&self, subject: &Subject, receiver: &Receiver, scope: Option<&str>, now: Timestamp) -> Result<Permitted, LoginError> {
         subject.check(now)?;
         let workspace = self.find_receiver(subject.organization(), receiver).await?;
-        let access = Access::of(&self.store.list_assignments(subject.holder()).await?);
+        let access = Access::of(&self.context.store.list_assignments(subject.holder()).await?);
         let held = match &workspace {
             Some(workspace) => access.at_workspace(workspace.id),
             None => access.at_hourpass(),
@@ -332,30 +317,30 @@ impl Login {
     async fn find_receiver(&self, organization: OrganizationId, receiver: &Receiver) -> Result<Option<Workspace>, LoginError> {
         let (found, name) = match receiver {
             Receiver::Hourpass => return Ok(None),
-            Receiver::Audience(audience) if *audience == self.issuer => return Ok(None),
-            Receiver::Workspace(reference) => (self.store.find_workspace(organization, reference).await?, reference.to_string()),
-            Receiver::Audience(audience) => (self.store.find_workspace_by_audience(organization, audience).await?, audience.clone()),
+            Receiver::Audience(audience) if *audience == self.context.issuer => return Ok(None),
+            Receiver::Workspace(reference) => (self.context.store.find_workspace(organization, reference).await?, reference.to_string()),
+            Receiver::Audience(audience) => (self.context.store.find_workspace_by_audience(organization, audience).await?, audience.clone()),
             Receiver::Host(host) => {
-                let found = self.store.find_workspace_by_host(organization, host).await?;
+                let found = self.context.store.find_workspace_by_host(organization, host).await?;
                 (Some(found.ok_or(LoginError::NoTarget)?), host.clone())
             }
         };
         // A token for a workspace that had our own audience would look like one for Hourpass itself.
-        found.filter(|workspace| workspace.audience.as_str() != self.issuer).map(Some).ok_or(LoginError::InvalidTarget(name))
+        found.filter(|workspace| workspace.audience.as_str() != self.context.issuer).map(Some).ok_or(LoginError::InvalidTarget(name))
     }
 
     async fn issue(&self, subject: &Subject, permitted: Permitted, origin: Origin, now: Timestamp) -> Result<Issued, LoginError> {
         let (algorithm, lifetime, audience) = match &permitted.workspace {
             Some(workspace) => (workspace.signing_algorithm, workspace.token_lifetime_seconds, workspace.audience.to_string()),
-            None => (SigningAlgorithm::Es256, OWN_LIFETIME_SECONDS, self.issuer.clone()),
+            None => (SigningAlgorithm::Es256, OWN_LIFETIME_SECONDS, self.context.issuer.clone()),
         };
-        let keys = self.signing.with_key_for(algorithm).await?;
+        let keys = self.context.signing.with_key_for(algorithm).await?;
         let key = keys.current(algorithm).ok_or(KeyError::Crypto(algorithm))?;
         let mut actor = subject.actor();
         let sign_in = match subject {
             Subject::Key(_) => None,
             Subject::User(stored) => {
-                let id = SessionId::generate(now, self.sources.random());
+                let id = SessionId::generate(now, self.context.sources.random());
                 actor.session_id = Some(id);
                 let expires_at = now.plus(Duration::from_secs(lifetime.unsigned_abs()));
                 Some((Session { id, user_id: stored.holder.user.id, expires_at }, &stored.hash))
@@ -369,13 +354,13 @@ impl Login {
             Subject::User(_) => (PrincipalType::User, OWN_CLIENT_ID.to_owned()),
         };
         let claims = AccessTokenClaims {
-            iss: self.issuer.clone(),
+            iss: self.context.issuer.clone(),
             sub: subject_id,
             aud: audience,
             client_id,
             iat: issued_at,
             exp: issued_at + lifetime,
-            jti: TokenId::generate(now, self.sources.random()),
+            jti: TokenId::generate(now, self.context.sources.random()),
             scope: permission::to_scope(&permitted.permissions),
             org_id: subject.organization(),
             workspace_id: permitted.workspace.as_ref().map(|workspace| workspace.id),
@@ -387,7 +372,7 @@ impl Login {
         let access_token = keys::mint(key, &claims)?;
 
         let event = Event {
-            id: AuditEventId::generate(now, self.sources.random()),
+            id: AuditEventId::generate(now, self.context.sources.random()),
             organization_id: Some(claims.org_id),
             occurred_at: now,
             actor,
@@ -399,7 +384,7 @@ impl Login {
             details: Some(json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope })),
         };
         // The token leaves only after its record is durable.
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.context.store.begin().await?;
         if let Some((session, hash)) = sign_in
             && !tx.insert_session(&session, hash, now).await?
         {
@@ -408,7 +393,7 @@ impl Login {
         tx.insert_event(&event).await?;
         tx.commit().await?;
         if let Subject::Key(credential) = subject {
-            self.usage.note(credential, &origin, now);
+            self.context.usage.note(credential, &origin, now);
         }
         Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope })
     }
@@ -427,10 +412,10 @@ impl Login {
             Receiver::Workspace(reference) => asked(&reference.to_string()),
             Receiver::Audience(name) | Receiver::Host(name) => asked(name),
         };
-        let id = AuditEventId::generate(now, self.sources.random());
+        let id = AuditEventId::generate(now, self.context.sources.random());
         let (action, outcome) = (Action::TokenIssue, Outcome::Denied(error.code()));
         let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details: None };
-        let mut tx = self.store.begin().await?;
+        let mut tx = self.context.store.begin().await?;
         tx.insert_event(&event).await?;
         tx.commit().await
     }

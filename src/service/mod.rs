@@ -16,8 +16,10 @@ mod usage;
 
 use std::sync::Arc;
 
+use crate::domain::api_key::KeyPrefix;
 use crate::domain::random::Random;
 use crate::domain::time::{Clock, Timestamp};
+use crate::store::Store;
 
 pub use administration::{Administration, AdministrationError, IssueKey, NewWorkspace};
 pub use audit_log::{ActionFilter, AuditLog, EventQuery, Selection};
@@ -52,6 +54,23 @@ impl Sources {
     pub fn random(&self) -> &dyn Random {
         self.random.as_ref()
     }
+}
+
+/// What the login and the authentication have in common.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The database.
+    pub store: Store,
+    /// The signing keys.
+    pub signing: Arc<Signing>,
+    /// Where uses of keys are noted.
+    pub usage: Arc<Usage>,
+    /// Time and randomness.
+    pub sources: Sources,
+    /// The `iss` of tokens, and the `aud` of those for Hourpass itself.
+    pub issuer: String,
+    /// What our keys begin with: the checksum of such a key has to hold.
+    pub prefix: KeyPrefix,
 }
 
 impl std::fmt::Debug for Sources {

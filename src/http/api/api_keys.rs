@@ -11,10 +11,11 @@ use super::super::credential::{Authenticated, origin};
 use super::super::error::ApiError;
 use super::fields::{Fields, nullable};
 use super::impact::ImpactBody;
+use super::last_use::LastUseBody;
 use super::page::{Asked, Items};
 use super::{created, query};
 use crate::domain::api_key::{ApiKeyHash, RawApiKey};
-use crate::domain::entity::{KeyDetails, LastUse};
+use crate::domain::entity::KeyDetails;
 use crate::domain::id::{ApiKeyId, Reference, ServiceAccountId};
 use crate::domain::name::{Invalid, Name};
 use crate::domain::time::Timestamp;
@@ -81,9 +82,8 @@ pub(crate) struct ApiKeyBody {
     expires_at: Option<Timestamp>,
     created_at: Timestamp,
     rotated_at: Option<Timestamp>,
-    last_used_at: Option<Timestamp>,
-    last_used_address: Option<String>,
-    last_used_user_agent: Option<String>,
+    #[serde(flatten)]
+    last_use: LastUseBody,
     retained_hint: Option<String>,
     retained_until: Option<Timestamp>,
     retained_last_used_at: Option<Timestamp>,
@@ -91,17 +91,12 @@ pub(crate) struct ApiKeyBody {
     retained_last_used_user_agent: Option<String>,
 }
 
-fn parts(last: Option<LastUse>) -> (Option<Timestamp>, Option<String>, Option<String>) {
-    last.map_or((None, None, None), |last| (Some(last.at), last.address, last.user_agent))
-}
-
 impl From<KeyDetails> for ApiKeyBody {
     fn from(details: KeyDetails) -> Self {
-        let (last_used_at, last_used_address, last_used_user_agent) = parts(details.last_use().cloned());
+        let last_use = details.last_use().cloned().into();
         let KeyDetails { key, current, retained } = details;
-        let (retained_hint, retained_until, retained_last) =
-            retained.map_or((None, None, None), |old| (Some(old.hint), old.retained_until, old.last_use));
-        let (retained_last_used_at, retained_last_used_address, retained_last_used_user_agent) = parts(retained_last);
+        let (hint, until, last) = retained.map_or((None, None, None), |old| (Some(old.hint), old.retained_until, old.last_use));
+        let (last_at, last_address, last_user_agent) = last.map_or((None, None, None), |last| (Some(last.at), last.address, last.user_agent));
         Self {
             id: key.id,
             service_account_id: key.service_account_id,
@@ -112,14 +107,12 @@ impl From<KeyDetails> for ApiKeyBody {
             expires_at: current.expires_at,
             created_at: key.created_at,
             rotated_at: Some(current.created_at).filter(|at| *at != key.created_at),
-            last_used_at,
-            last_used_address,
-            last_used_user_agent,
-            retained_hint,
-            retained_until,
-            retained_last_used_at,
-            retained_last_used_address,
-            retained_last_used_user_agent,
+            last_use,
+            retained_hint: hint,
+            retained_until: until,
+            retained_last_used_at: last_at,
+            retained_last_used_address: last_address,
+            retained_last_used_user_agent: last_user_agent,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::domain::time::Timestamp;
+use super::last_use::LastUseBody;
 use crate::service::Impact;
 
 /// Who uses an account or key.
@@ -12,9 +12,8 @@ pub(crate) struct ImpactBody {
     distinct_addresses_24h: i64,
     receivers_24h: Vec<Receiver>,
     outstanding_tokens: i64,
-    last_used_at: Option<Timestamp>,
-    last_used_address: Option<String>,
-    last_used_user_agent: Option<String>,
+    #[serde(flatten)]
+    last_use: LastUseBody,
 }
 
 #[derive(Serialize)]
@@ -27,16 +26,12 @@ struct Receiver {
 impl From<Impact> for ImpactBody {
     fn from(impact: Impact) -> Self {
         let receivers = impact.exchanges.receivers.into_iter();
-        let (last_used_at, last_used_address, last_used_user_agent) =
-            impact.last_use.map_or((None, None, None), |last| (Some(last.at), last.address, last.user_agent));
         Self {
             exchanges_24h: impact.exchanges.count,
             distinct_addresses_24h: impact.exchanges.addresses,
             receivers_24h: receivers.map(|it| Receiver { kind: it.kind, name: it.name, exchanges: it.exchanges }).collect(),
             outstanding_tokens: impact.outstanding_tokens,
-            last_used_at,
-            last_used_address,
-            last_used_user_agent,
+            last_use: impact.last_use.into(),
         }
     }
 }

@@ -4,6 +4,7 @@ pub(super) mod api_keys;
 pub(super) mod audit_events;
 mod fields;
 mod impact;
+mod last_use;
 pub(super) mod organizations;
 mod page;
 pub(super) mod service_accounts;

@@ -10,6 +10,7 @@ use super::super::credential::{Authenticated, origin};
 use super::super::error::ApiError;
 use super::fields::{Fields, nullable};
 use super::impact::ImpactBody;
+use super::last_use::LastUseBody;
 use super::page::{Asked, Items};
 use super::{created, query};
 use crate::domain::api_key::RawApiKey;
@@ -64,17 +65,14 @@ pub(crate) struct ServiceAccountBody {
     description: String,
     active: bool,
     created_at: Timestamp,
-    last_used_at: Option<Timestamp>,
-    last_used_address: Option<String>,
-    last_used_user_agent: Option<String>,
+    #[serde(flatten)]
+    last_use: LastUseBody,
 }
 
 impl From<ServiceAccount> for ServiceAccountBody {
     fn from(account: ServiceAccount) -> Self {
         let ServiceAccount { id, organization_id, name, description, active, created_at, last_use } = account;
-        let (last_used_at, last_used_address, last_used_user_agent) =
-            last_use.map_or((None, None, None), |last| (Some(last.at), last.address, last.user_agent));
-        Self { id, organization_id, name, description, active, created_at, last_used_at, last_used_address, last_used_user_agent }
+        Self { id, organization_id, name, description, active, created_at, last_use: last_use.into() }
     }
 }
 

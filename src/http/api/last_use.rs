@@ -1,0 +1,24 @@
+//! `last_used_…`: three flat fields of accounts, keys and previews.
+
+use serde::Serialize;
+
+use crate::domain::entity::LastUse;
+use crate::domain::time::Timestamp;
+
+/// When and from where something was last used; nulls where it never was.
+#[derive(Default, Serialize)]
+pub(crate) struct LastUseBody {
+    last_used_at: Option<Timestamp>,
+    last_used_address: Option<String>,
+    last_used_user_agent: Option<String>,
+}
+
+impl From<Option<LastUse>> for LastUseBody {
+    fn from(last: Option<LastUse>) -> Self {
+        last.map_or_else(Self::default, |last| Self {
+            last_used_at: Some(last.at),
+            last_used_address: last.address,
+            last_used_user_agent: last.user_agent,
+        })
+    }
+}
