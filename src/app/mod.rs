@@ -17,8 +17,8 @@ use tokio::net::TcpSocket;
 use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings};
 use crate::http::{self, Limits, State};
 use crate::service::{
-    Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Lifecycle, Login, Passwords, Signing, SigningError, Sources,
-    Upkeep, Usage,
+    Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Lifecycle, Login, Passwords, Recorder, Signing, SigningError,
+    Sources, Upkeep, Usage,
 };
 use crate::store::{Store, StoreError};
 
@@ -89,6 +89,9 @@ impl Application {
 
         let usage = Arc::new(Usage::new(store.clone()));
         let upkeep = Upkeep::new(store.clone(), sources.clone(), Arc::clone(&usage), config.audit.retention);
+        let (recorder, writing) = Recorder::new(store.clone());
+        // On its own from now on; it ends with the last handler. A handler waits for its record, so a stop that waits for the handlers waits for the records.
+        tokio::spawn(writing);
         let context = Context {
             store: store.clone(),
             signing: Arc::clone(&signing),
@@ -98,7 +101,7 @@ impl Application {
             prefix: config.api_keys.prefix.clone(),
         };
         let state = web::Data::new(State {
-            login: Login::new(context.clone(), passwords),
+            login: Login::new(context.clone(), passwords, recorder),
             authenticator: Authenticator::new(context, config.api_keys.direct_use),
             lifecycle: lifecycle(&store, &sources, &config.api_keys),
             audit_log: AuditLog::new(store.clone(), sources.clone()),

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Context;
 use super::passwords::{PasswordError, Passwords};
+use super::recorder::{RecordError, Recorder};
 use super::signing::SigningError;
 use crate::domain::access::Access;
 use crate::domain::api_key::RawApiKey;
@@ -114,6 +115,9 @@ pub enum LoginError {
     /// The database failed: the token is not issued.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The record could not be written: the token is not issued.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// There is no key to sign with.
     #[error(transparent)]
     Signing(#[from] SigningError),
@@ -133,8 +137,10 @@ impl LoginError {
             Self::InvalidTarget(_) | Self::NoTarget => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::InvalidScope(_) => "invalid_scope",
-            Self::Store(StoreError::Unavailable(_)) | Self::Signing(SigningError::Store(StoreError::Unavailable(_))) => "unavailable",
-            Self::Store(_) | Self::Signing(_) | Self::Password(_) => "internal_error",
+            Self::Store(StoreError::Unavailable(_))
+            | Self::Signing(SigningError::Store(StoreError::Unavailable(_)))
+            | Self::Record(RecordError::Unavailable) => "unavailable",
+            Self::Store(_) | Self::Record(_) | Self::Signing(_) | Self::Password(_) => "internal_error",
         }
     }
 }
@@ -142,7 +148,7 @@ impl LoginError {
 impl LoginError {
     /// Whether Hourpass failed, and did not refuse.
     fn is_failure(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Signing(_) | Self::Password(_))
+        matches!(self, Self::Store(_) | Self::Record(_) | Self::Signing(_) | Self::Password(_))
     }
 
     /// Whether it is the refusal of someone who may be nobody at all.
@@ -226,6 +232,7 @@ struct Permitted {
 pub struct Login {
     context: Context,
     passwords: Passwords,
+    recorder: Recorder,
     /// Refusals of people and keys that nobody knows are anybody's to cause, so only so many of them are kept.
     strangers: DefaultDirectRateLimiter,
 }
@@ -237,9 +244,9 @@ const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 impl Login {
     /// With nothing issued yet.
     #[must_use]
-    pub fn new(context: Context, passwords: Passwords) -> Self {
+    pub fn new(context: Context, passwords: Passwords, recorder: Recorder) -> Self {
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
-        Self { context, passwords, strangers }
+        Self { context, passwords, recorder, strangers }
     }
 
     /// Issues a token, after its record is durable.
@@ -384,14 +391,16 @@ impl Login {
             details: Some(json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope })),
         };
         // The token leaves only after its record is durable.
-        let mut tx = self.context.store.begin().await?;
-        if let Some((session, hash)) = sign_in
-            && !tx.insert_session(&session, hash, now).await?
-        {
-            return Err(LoginError::WrongPassword);
+        if let Some((session, hash)) = sign_in {
+            let mut tx = self.context.store.begin().await?;
+            if !tx.insert_session(&session, hash, now).await? {
+                return Err(LoginError::WrongPassword);
+            }
+            tx.insert_event(&event).await?;
+            tx.commit().await?;
+        } else {
+            self.recorder.record(event).await?;
         }
-        tx.insert_event(&event).await?;
-        tx.commit().await?;
         if let Subject::Key(credential) = subject {
             self.context.usage.note(credential, &origin, now);
         }
@@ -406,7 +415,7 @@ impl Login {
         receiver: &Receiver,
         origin: Origin,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), RecordError> {
         let target = match receiver {
             Receiver::Hourpass => Target::hourpass(),
             Receiver::Workspace(reference) => asked(&reference.to_string()),
@@ -415,9 +424,7 @@ impl Login {
         let id = AuditEventId::generate(now, self.context.sources.random());
         let (action, outcome) = (Action::TokenIssue, Outcome::Denied(error.code()));
         let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details: None };
-        let mut tx = self.context.store.begin().await?;
-        tx.insert_event(&event).await?;
-        tx.commit().await
+        self.recorder.record(event).await
     }
 }
 

@@ -10,6 +10,7 @@ mod lifecycle;
 mod login;
 mod organizations;
 mod passwords;
+mod recorder;
 mod signing;
 mod upkeep;
 mod usage;
@@ -29,6 +30,7 @@ pub use lifecycle::{AccountChange, Impact, KeyChange, Lifecycle, LifecycleError,
 pub use login::{Issued, Login, LoginError, LoginRequest, Presented, Receiver};
 pub use organizations::OrganizationChange;
 pub use passwords::{PasswordError, Passwords};
+pub use recorder::{RecordError, Recorder};
 pub use signing::{Signing, SigningError};
 pub use upkeep::Upkeep;
 pub use usage::Usage;

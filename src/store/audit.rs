@@ -195,6 +195,8 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         on!(Db, &self.read, |pool| sqlx::query_as::<_, StoredEvent>(filter.statement())
+            // Planned anew each time: a plan for all values at once does not know which filters are set, and reads the whole table to be safe.
+            .persistent(false)
             .bind(organization.0)
             .bind(from)
             .bind(before)
