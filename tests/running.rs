@@ -90,6 +90,27 @@ on_both_engines! {
         assert_eq!(ready.expect(200), serde_json::json!({ "status": "ready" }));
     }
 
+    async fn answers_are_counted_by_route(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        app.anyone().login(app.admin_key()).await.token();
+        app.anyone().login("junk").await.expect(401);
+        app.admin_client().get("/api/v1/service_accounts/nobody").await.expect(404);
+        app.anyone().get("/made/up/by/anyone").await.expect(404);
+        let answer = app.anyone().get("/metrics").await;
+        assert_eq!(answer.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+        for line in [
+            r#"hourpass_http_requests_total{method="POST",route="/auth/login",status="200",code=""} 1"#,
+            r#"hourpass_http_requests_total{method="POST",route="/auth/login",status="401",code="invalid_credentials"} 1"#,
+            r#"hourpass_http_requests_total{method="GET",route="/api/v1/service_accounts/{account}",status="404",code="not_found"} 1"#,
+            r#"hourpass_http_requests_total{method="GET",route="",status="404",code="not_found"} 1"#,
+            r#"hourpass_http_request_duration_seconds_count{route="/auth/login"} 2"#,
+        ] {
+            assert!(answer.text.lines().any(|counted| counted == line), "{line} is not in {}", answer.text);
+        }
+        assert!(answer.text.contains("hourpass_build_info{version=") && answer.text.ends_with("# EOF\n"));
+        assert!(!answer.text.contains("made/up") && !answer.text.contains("nobody"));
+    }
+
     async fn sign_ins_wait_their_turn_and_keys_do_not(engine: Engine) {
         let database = engine.database().await;
         let settings = [("HOURPASS_PASSWORDS__CONCURRENCY", "1"), ("HOURPASS_PASSWORDS__QUEUE_TIMEOUT", "1ms")];

@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpSocket;
 
 use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings};
-use crate::http::{self, Limits, State};
+use crate::http::{self, Limits, Metrics, State};
 use crate::service::{
     Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Lifecycle, Login, Passwords, Recorder, Signing, SigningError,
     Sources, Upkeep, Usage,
@@ -111,6 +111,7 @@ impl Application {
             store: store.clone(),
             sources,
             issuer: issuer.clone(),
+            metrics: Metrics::default(),
             limits: Limits {
                 body_limit: config.server.body_limit,
                 body_timeout: config.server.body_timeout,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use tracing::Instrument;
@@ -47,6 +47,7 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
         Err(_) => {
             // The request went down with its handler, so the answer is made by hand.
             let error = ApiError::timeout();
+            state.metrics.answered(method.as_str(), None, 503, Some(error.code()), started.elapsed());
             tracing::error!(%method, path, internal = error.internal(), "not answered in time");
             let response = finished(error.render(id), id);
             return Err(actix_web::error::InternalError::from_response(error, response).into());
@@ -54,23 +55,24 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     };
 
     let (request, response) = response.into_parts();
-    let error = response.error().and_then(|error| error.as_error::<ApiError>());
-    let (code, internal) = (error.map(ApiError::code), error.and_then(ApiError::internal).map(str::to_owned));
-    let response = match (error, response.status()) {
-        (Some(error), _) => error.render(id),
-        (None, StatusCode::NOT_FOUND) => ApiError::new("not_found", format!("there is nothing at {path}")).render(id),
-        (None, StatusCode::METHOD_NOT_ALLOWED) => {
-            let mut rendered = ApiError::new("method_not_allowed", format!("{path} does not take {method}")).render(id);
-            // RFC 9110, section 15.5.6 asks for it.
-            if let Some(allow) = response.headers().get(actix_web::http::header::ALLOW) {
-                rendered.headers_mut().insert(actix_web::http::header::ALLOW, allow.clone());
-            }
-            rendered
-        }
-        (None, _) => response,
+    let of_the_router = match response.status() {
+        StatusCode::NOT_FOUND => Some(ApiError::new("not_found", format!("there is nothing at {path}"))),
+        StatusCode::METHOD_NOT_ALLOWED => Some(ApiError::new("method_not_allowed", format!("{path} does not take {method}"))),
+        _ => None,
     };
+    let error = response.error().and_then(|error| error.as_error::<ApiError>()).or(of_the_router.as_ref());
+    let (code, internal) = (error.map(ApiError::code), error.and_then(ApiError::internal).map(str::to_owned));
+    let rendered = error.map(|error| error.render(id));
+    // RFC 9110, section 15.5.6 asks for it.
+    let allow = response.headers().get(ALLOW).cloned();
+    let mut response = rendered.unwrap_or(response);
+    if let Some(allow) = allow {
+        response.headers_mut().insert(ALLOW, allow);
+    }
     let status = response.status().as_u16();
-    let milliseconds = started.elapsed().as_secs_f64() * 1_000.0;
+    let took = started.elapsed();
+    state.metrics.answered(method.as_str(), request.match_pattern(), status, code, took);
+    let milliseconds = took.as_secs_f64() * 1_000.0;
     if let Some(internal) = internal {
         tracing::error!(%method, path, status, code, internal, milliseconds, "failed");
     } else {

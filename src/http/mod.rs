@@ -9,6 +9,7 @@ mod error;
 mod health;
 mod login;
 mod me;
+mod metrics;
 mod middleware;
 mod well_known;
 
@@ -25,6 +26,7 @@ use crate::service::{AuditLog, Authenticator, Lifecycle, Login, Signing, Sources
 use crate::store::Store;
 
 pub use error::CODES;
+pub use metrics::Metrics;
 pub use middleware::every_request;
 
 /// What the handlers need.
@@ -50,6 +52,8 @@ pub struct State {
     pub sources: Sources,
     /// The public URL.
     pub issuer: String,
+    /// What is counted.
+    pub metrics: Metrics,
     /// Bounds on requests.
     pub limits: Limits,
 }
@@ -86,6 +90,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(web::resource("/.well-known/openid-configuration").route(get().to(well_known::openid_configuration)))
         .service(web::resource("/healthz").route(get().to(health::live)))
         .service(web::resource("/readyz").route(get().to(health::ready)))
+        .service(web::resource("/metrics").route(get().to(metrics::metrics)))
         .service(web::resource("/api/v1/organizations/{organization}").route(get().to(organizations::get)).patch(organizations::change))
         .service(web::resource(ACCOUNTS).route(get().to(service_accounts::list)).post(service_accounts::create))
         .service(account("").route(get().to(service_accounts::get)).patch(service_accounts::change).delete(service_accounts::delete))
