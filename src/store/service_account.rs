@@ -137,8 +137,6 @@ impl Store {
         let sql = if filter.name.is_some() { LIST_BY_NAME } else { LIST };
         let rows = on!(Db, &self.read, |pool| {
             let query = sqlx::query_as::<_, ServiceAccountRow>(sql)
-                // Planned anew each time: a plan for all values at once does not know which filters are set, and reads the whole table to be safe.
-                .persistent(false)
                 .bind(organization.0)
                 .bind(after)
                 .bind(filter.active)
