@@ -190,6 +190,20 @@ on_both_engines! {
         assert_eq!(events(&app).await, expected.map(|(name, outcome, reason)| (name.to_owned(), outcome.to_owned(), reason.map(str::to_owned))));
     }
 
+    async fn a_person_signs_out(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let sign_in = async || app.anyone().post_form("/auth/login", &[("username", "admin@localhost"), ("password", app.admin_password())]).await.token();
+        let (one, other) = (app.anyone().with(&sign_in().await), app.anyone().with(&sign_in().await));
+        assert_eq!(one.call("/auth/logout").await.status, 204);
+        assert_eq!((one.get("/users/me").await.status, other.get("/users/me").await.status), (401, 200));
+        assert_eq!(one.call("/auth/logout").await.problem(), (401, "invalid_credentials".to_owned()));
+        let event = other.get("/api/v1/audit_events?action=user.sign_out").await.expect(200)["items"][0].clone();
+        assert_eq!((&event["actor_name"], &event["target_name"]), (&"admin@localhost".into(), &"admin@localhost".into()));
+        // A machine has nothing to end.
+        assert_eq!(app.admin_client().call("/auth/logout").await.status, 204);
+        assert_eq!(app.admin_client().get("/users/me").await.status, 200);
+    }
+
     async fn a_reset_password_ends_the_sign_ins(engine: Engine) {
         let app = TestApp::start(engine).await;
         let fields = |password| [("username", "admin@localhost"), ("password", password)];

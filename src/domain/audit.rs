@@ -159,6 +159,8 @@ pub enum Action {
     UserCreate,
     /// A user's password was replaced and their sign-ins ended.
     UserResetPassword,
+    /// A user signed out.
+    UserSignOut,
     /// A role was given.
     RoleAssign,
     /// A signing key was made.
@@ -167,7 +169,7 @@ pub enum Action {
 
 impl Action {
     /// Every one of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::TokenIssue,
         Self::OrganizationCreate,
         Self::OrganizationUpdate,
@@ -185,6 +187,7 @@ impl Action {
         Self::ApiKeyCompromise,
         Self::UserCreate,
         Self::UserResetPassword,
+        Self::UserSignOut,
         Self::RoleAssign,
         Self::SigningKeyCreate,
     ];
@@ -210,6 +213,7 @@ impl Action {
             Self::ApiKeyCompromise => "api_key.compromise",
             Self::UserCreate => "user.create",
             Self::UserResetPassword => "user.reset_password",
+            Self::UserSignOut => "user.sign_out",
             Self::RoleAssign => "role.assign",
             Self::SigningKeyCreate => "signing_key.create",
         }

@@ -1,13 +1,13 @@
-//! `POST /auth/login` and `POST /api/v1/login`: the exchange.
+//! `POST /auth/login` and `POST /api/v1/login`: the exchange; `POST /auth/logout`.
 
-use actix_web::HttpRequest;
 use actix_web::http::header::HOST;
 use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::State;
 use super::body::Form;
-use super::credential::origin;
+use super::credential::{Authenticated, origin};
 use super::error::ApiError;
 use crate::domain::api_key::RawApiKey;
 use crate::domain::id::Reference;
@@ -65,6 +65,12 @@ pub(super) async fn workspace_login_by_path(
         _ => Ok(Receiver::Workspace(Reference::from(workspace.as_str()))),
     });
     issued.await.map(workspace_answer).map_err(ApiError::at_login)
+}
+
+/// Ends the sign-in of a person whose token this is. Asked with a key, or with a key's token, there is nothing to end, and that is no error.
+pub(super) async fn logout(state: Data<State>, Authenticated(caller): Authenticated, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    state.authenticator.sign_out(&caller, origin(&state, &request)).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 fn workspace_answer(Issued { access_token, expires_in, scope }: Issued) -> Json<WorkspaceLoginAnswer> {

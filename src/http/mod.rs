@@ -82,6 +82,7 @@ pub fn routes(config: &mut ServiceConfig) {
     let key = |rest: &str| web::resource(format!("{ACCOUNTS}/{{account}}/api_keys/{{key}}{rest}"));
     config
         .service(web::resource("/auth/login").post(login::auth_login))
+        .service(web::resource("/auth/logout").post(login::logout))
         .service(web::resource("/api/v1/login").post(login::workspace_login))
         .service(web::resource("/workspaces/{workspace}/api/v1/login").post(login::workspace_login_by_path))
         .service(web::resource("/users/me").route(get().to(me::me)))

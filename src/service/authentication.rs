@@ -3,10 +3,11 @@
 use super::Context;
 use crate::domain::access::Access;
 use crate::domain::api_key::RawApiKey;
-use crate::domain::audit::{Actor, Origin};
+use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
 use crate::domain::credential::{KeyCredential, Refusal, SessionCredential};
 use crate::domain::entity::Organization;
+use crate::domain::id::AuditEventId;
 use crate::domain::time::Timestamp;
 use crate::keys;
 use crate::store::{Holder, StoreError};
@@ -113,6 +114,31 @@ impl Authenticator {
         };
         let access = Access::of(&self.context.store.list_assignments(holder).await?);
         Ok(Caller { principal, access: scope.map_or_else(|| access.clone(), |scope| access.narrowed(&scope)) })
+    }
+
+    /// Ends a person's sign-in, and with it the tokens that it yielded. A machine has none to end.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn sign_out(&self, caller: &Caller, origin: Origin) -> Result<(), AuthenticationError> {
+        let Principal::User(credential) = &caller.principal else { return Ok(()) };
+        let now = self.context.sources.now();
+        let event = Event {
+            id: AuditEventId::generate(now, self.context.sources.random()),
+            organization_id: Some(caller.organization().id),
+            occurred_at: now,
+            actor: caller.actor(),
+            action: Action::UserSignOut,
+            target: Target::from(&credential.holder.user),
+            outcome: Outcome::Granted,
+            origin,
+            token_expires_at: None,
+            details: None,
+        };
+        let mut tx = self.context.store.begin().await?;
+        tx.delete_session(credential.session.id).await?;
+        tx.insert_event(&event).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn by_key(&self, key: &RawApiKey, origin: &Origin, now: Timestamp) -> Result<Principal, AuthenticationError> {

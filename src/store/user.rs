@@ -34,6 +34,7 @@ statements! {
         " FROM sessions s JOIN users u ON u.id = s.user_id JOIN organizations o ON o.id = u.organization_id WHERE s.id = $1"
     );
     DELETE_SESSIONS_OF = "DELETE FROM sessions WHERE user_id = $1";
+    DELETE_SESSION = "DELETE FROM sessions WHERE id = $1";
     DELETE_SESSIONS_BEFORE = "DELETE FROM sessions WHERE expires_at <= $1";
 }
 
@@ -147,6 +148,14 @@ impl Tx {
             sqlx::query(DELETE_SESSIONS_OF).bind(user.0).execute(&mut **tx).await?;
         });
         Ok(())
+    }
+
+    /// Ends a sign-in.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_session(&mut self, id: SessionId) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(DELETE_SESSION).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
 
     /// Records a sign-in, and forgets those that are over at `now`. `false`: the person was deactivated or got another password since `password_hash` was read.

@@ -25,6 +25,9 @@ use crate::store::KeyFilter;
 /// The first characters of an imported key, by which people recognise it, may be so many: more would give the key away.
 const LONGEST_HINT: usize = 16;
 
+/// Addresses with more than this many others are forgotten when their minute is over, so that a flood from everywhere does not fill the memory.
+const REMEMBERED_REPORTERS: usize = 10_000;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CreateBody {
@@ -291,6 +294,9 @@ pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Pa
         return Err(ApiError::new("not_found", "this server does not take reports of leaked keys; tell its administrator"));
     };
     let origin = origin(&state, &request);
+    if reports.len() > REMEMBERED_REPORTERS {
+        reports.retain_recent();
+    }
     if origin.address.is_some_and(|address| reports.check_key(&address).is_err()) {
         return Err(ApiError::new("too_many_requests", "too many reports from your address; try again in a minute"));
     }
