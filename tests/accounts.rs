@@ -221,6 +221,20 @@ on_both_engines! {
         }
     }
 
+    async fn changes_of_an_organization_do_not_undo_each_other(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let organization = "/api/v1/organizations/default";
+        for round in 1..=5 {
+            let change = |body: Value| { let admin = app.admin_client(); tokio::spawn(async move { admin.patch(organization, &body).await.expect(200) }) };
+            let name = format!("round {round}");
+            for one in [change(json!({ "name": name })), change(json!({ "api_key_max_days": round }))] {
+                one.await.unwrap();
+            }
+            let now = app.admin_client().get(organization).await.expect(200);
+            assert_eq!((&now["name"], &now["api_key_max_days"]), (&json!(name), &json!(round)));
+        }
+    }
+
     async fn an_organization_has_a_key_policy(engine: Engine) {
         let app = TestApp::start(engine).await;
         let admin = app.admin_client();

@@ -142,14 +142,43 @@ on_both_engines! {
         assert_eq!(admin.patch(KEY, &json!({ "retain_minutes": 5 })).await.problem(), code(409, "nothing_retained"));
     }
 
+    async fn last_use_is_the_key_s_whatever_its_value(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        let key = ci(&admin, Value::Null).await;
+        app.anyone().login(&key).await.token();
+        app.upkeep.flush(true).await.unwrap();
+        for retained in ["2026-01-01T00:00:00Z", ""] {
+            let (rotated, _) = rotate(&admin, json!({ "retain_minutes": 60 })).await;
+            assert_eq!((&rotated["last_used_at"], rotated["retained_last_used_at"].as_str().unwrap_or_default()), (&json!("2026-01-01T00:00:00Z"), retained));
+        }
+    }
+
+    async fn no_way_around_the_greatest_lifetime(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        ci(&admin, json!(3_650)).await;
+        admin.patch("/api/v1/organizations/default", &json!({ "api_key_max_days": 30 })).await.expect(200);
+        // A key that lives longer keeps its expiry, and its next value does not.
+        assert_eq!(admin.get(KEY).await.expect(200)["expires_at"], "2035-12-30T00:00:00Z");
+        assert_eq!(rotate(&admin, json!({})).await.0["expires_at"], "2026-01-31T00:00:00Z");
+        app.clock.advance_seconds(86_400);
+        for days in [json!(30), json!(31), Value::Null] {
+            assert_eq!(admin.patch(KEY, &json!({ "expires_in_days": days })).await.problem(), code(422, "validation_failed"), "{days}");
+        }
+        assert_eq!(admin.patch(KEY, &json!({ "expires_in_days": 29 })).await.expect(200)["expires_at"], "2026-01-31T00:00:00Z");
+        assert_eq!(rotate(&admin, json!({ "expires_in_days": 30 })).await.0["expires_at"], "2026-02-01T00:00:00Z");
+    }
+
     async fn an_old_value_also_expires(engine: Engine) {
         let app = TestApp::start(engine).await;
         let admin = app.admin_client();
         let old = ci(&admin, json!(1)).await;
         app.clock.advance_seconds(86_400 - 60);
-        let (_, new) = rotate(&admin, json!({ "retain_minutes": 60 })).await;
+        let (rotated, new) = rotate(&admin, json!({ "retain_minutes": 60 })).await;
+        assert_eq!(rotated["retained_until"], "2026-01-02T00:00:00Z");
         app.clock.advance_seconds(60);
-        assert_eq!(app.anyone().login(&old).await.problem(), code(401, "api_key_expired"));
+        assert_eq!(app.anyone().login(&old).await.problem(), code(401, "api_key_rotated"));
         assert_eq!(app.anyone().login(&new).await.status, 200);
     }
 
@@ -226,6 +255,7 @@ on_both_engines! {
         assert_eq!(app.anyone().with(&token).get("/users/me").await.expect(200)["api_key_id"], imported["id"]);
         assert_eq!(app.anyone().with(raw).get("/users/me").await.status, 200);
         assert_eq!(admin.post(KEYS, &json!({ "name": "again", "sha256": hash })).await.problem(), code(409, "hash_taken"));
+        assert_eq!(admin.post(KEYS, &json!({ "name": "x", "sha256": null })).await.problem(), code(422, "validation_failed"));
         for wrong in ["", "00", &"g".repeat(64), &"é".repeat(32)] {
             assert_eq!(admin.post(KEYS, &json!({ "name": "x", "sha256": wrong })).await.problem(), code(422, "validation_failed"), "{wrong}");
         }

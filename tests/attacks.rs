@@ -10,6 +10,7 @@ use hourpass::domain::name::{Audience, Email, Slug, WorkspaceUrl};
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::service::NewWorkspace;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Answer, Client, Engine, Process, TestApp, hourpass, on_both_engines};
 
@@ -40,6 +41,41 @@ on_both_engines! {
             }
             password = next;
         }
+    }
+
+    /// A request comes in, its sender is thrown out, and only then does its body arrive. It is decided by what its sender may do then.
+    async fn a_body_that_arrives_after_its_sender_was_thrown_out(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        for (name, throw_out) in [("deactivated", 0), ("deleted", 1), ("compromised", 2), ("revoked", 3)] {
+            let key = app.issue_key("default", name, &["organization-admin"], None).await;
+            let account = format!("/api/v1/service_accounts/{name}");
+            let keys = admin.get(&format!("{account}/api_keys")).await.expect(200);
+            let id = keys["items"][0]["id"].as_str().unwrap();
+            let credential = if throw_out == 3 { app.anyone().login(&key).await.token() } else { key };
+            let body = json!({ "name": format!("planted by {name}") }).to_string();
+            let head = format!(
+                "POST /api/v1/service_accounts/bootstrap/api_keys HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {credential}\r\ncontent-type: application/json\r\n\
+                 content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            let mut stream = tokio::net::TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            // "Go on": the sender was let in, and the handler waits for the body.
+            stream.read_exact(&mut [0; 25]).await.unwrap();
+            match throw_out {
+                0 => drop(admin.patch(&account, &json!({ "active": false })).await.expect(200)),
+                1 => assert_eq!(admin.delete(&account).await.status, 204),
+                2 => drop(admin.call(&format!("{account}/api_keys/{id}/compromised")).await.expect(200)),
+                _ => drop(admin.call(&format!("{account}/revoke_tokens")).await.expect(200)),
+            }
+            stream.write_all(body.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.1 401 "), "{name}: {answer}");
+        }
+        let keys = admin.get("/api/v1/service_accounts/bootstrap/api_keys").await.expect(200);
+        assert_eq!(keys["items"].as_array().unwrap().len(), 1);
     }
 
     async fn a_workspace_never_gets_our_own_audience(engine: Engine) {

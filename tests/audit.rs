@@ -142,6 +142,13 @@ on_both_engines! {
         assert!(events(&admin, "action=api_key.rotate").await.is_empty());
         assert!(events(&admin, "actor=nobody").await.is_empty());
 
+        // Whatever bore the name then: the key and the workspace "default", and not the workspace alone.
+        admin.post(&format!("{ACCOUNTS}/ci-0/api_keys"), &json!({ "name": "default" })).await.expect(201);
+        let of_default = events(&admin, "target=default").await;
+        let kinds: std::collections::BTreeSet<_> = of_default.iter().map(|event| event["target_kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["api_key", "organization", "workspace"]);
+        assert_eq!(targets(&events(&admin, "target=default&action=api_key&actor=bootstrap").await), ["default"]);
+
         // Newest first; what happens while someone pages through is not in their way.
         let first = admin.get(&format!("{EVENTS}?{created}&limit=3")).await.expect(200);
         assert_eq!(targets(first["items"].as_array().unwrap()), ["ci-6", "ci-5", "ci-4"]);

@@ -71,6 +71,7 @@ fn key(number: u128, owner: &ServiceAccount, name: &str) -> (ApiKey, KeyValue, A
         active: false,
         compromised_at: None,
         created_at: NOW,
+        last_use: None,
     };
     (key, value(number), hash(number))
 }
@@ -262,23 +263,29 @@ on_both_engines! {
 
         let last = |seconds, address: &str| LastUse { at: Timestamp::from_seconds(seconds), address: Some(address.to_owned()), user_agent: None };
         let mut tx = store.begin().await.unwrap();
-        tx.set_key_value_last_use(first.id, &last(20, "::1")).await.unwrap();
+        tx.set_key_last_use(key.id, first.id, &last(20, "::1")).await.unwrap();
         // An older use does not take the place of a newer one.
-        tx.set_key_value_last_use(first.id, &last(10, "::2")).await.unwrap();
+        tx.set_key_last_use(key.id, first.id, &last(10, "::2")).await.unwrap();
         tx.set_service_account_last_use(owner.id, &last(20, "::1")).await.unwrap();
         let mut grants = 50;
         tx.replace_grants(owner.id, || { grants += 1; SessionId(Uuid::from_u128(grants)) }).await.unwrap();
         tx.commit().await.unwrap();
         let details = store.find_api_key(owner.id, &Reference::Id(key.id.0)).await.unwrap().unwrap();
-        assert_eq!(details.last_use(), Some(&last(20, "::1")));
+        assert_eq!((details.key.last_use, details.retained.unwrap().last_use), (Some(last(20, "::1")), Some(last(20, "::1"))));
         assert!(store.find_key_credential_by_grant(first.grant).await.unwrap().is_none());
         assert_eq!(store.find_service_account(one.id, &Reference::from("ci")).await.unwrap().unwrap().last_use, Some(last(20, "::1")));
 
         let mut tx = store.begin().await.unwrap();
-        tx.delete_service_account(owner.id).await.unwrap();
+        tx.delete_service_account(owner.id, NOW).await.unwrap();
         tx.commit().await.unwrap();
         assert!(store.find_key_credential(&first_hash).await.unwrap().is_none());
         assert!(store.begin().await.unwrap().lock_service_account(one.id, owner.id).await.unwrap().is_none());
+        // What was ended is never given to another key.
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_service_account(&account(11, &one, "other")).await.unwrap();
+        let (other, value, _) = self::key(30, &account(11, &one, "other"), "key");
+        let again = tx.insert_api_key(&other, &value, &first_hash).await;
+        assert!(matches!(&again, Err(StoreError::Conflict(what)) if what.contains("hash")), "{again:?}");
     }
 
     async fn people_and_their_sign_ins(engine: Engine) {

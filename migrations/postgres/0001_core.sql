@@ -35,11 +35,12 @@ CREATE TABLE service_accounts (
     last_used_at         BIGINT,
     last_used_address    TEXT,
     last_used_user_agent TEXT,
+    next_key_expires_at  BIGINT,
     UNIQUE (organization_id, name)
 );
 
 -- Lists are read in the order of ids, which is the order of creation; what they are filtered by stands in the index, too.
-CREATE INDEX service_accounts_list ON service_accounts (organization_id, id, active, last_used_at);
+CREATE INDEX service_accounts_list ON service_accounts (organization_id, id, active, last_used_at, next_key_expires_at);
 
 CREATE TABLE api_keys (
     id                 UUID    NOT NULL PRIMARY KEY,
@@ -47,6 +48,9 @@ CREATE TABLE api_keys (
     name               TEXT    NOT NULL,
     active             BOOLEAN NOT NULL,
     compromised_at     BIGINT,
+    last_used_at       BIGINT,
+    last_used_address  TEXT,
+    last_used_user_agent TEXT,
     created_at         BIGINT  NOT NULL,
     UNIQUE (service_account_id, name)
 );
@@ -72,7 +76,12 @@ CREATE TABLE api_key_values (
 CREATE INDEX api_key_values_by_api_key ON api_key_values (api_key_id);
 -- However many rotations run at once, a key has one current value.
 CREATE UNIQUE INDEX api_key_values_current ON api_key_values (api_key_id) WHERE retained_until IS NULL;
-CREATE INDEX api_key_values_by_expiry ON api_key_values (expires_at) WHERE retained_until IS NULL;
+
+-- Hashes of values that are gone. None of them is ever imported, so that what was ended stays ended.
+CREATE TABLE retired_key_hashes (
+    hash       BYTEA   NOT NULL PRIMARY KEY,
+    retired_at BIGINT  NOT NULL
+);
 
 CREATE TABLE users (
     id              UUID    NOT NULL PRIMARY KEY,
@@ -151,6 +160,6 @@ CREATE INDEX audit_events_by_organization ON audit_events (organization_id, id);
 CREATE INDEX audit_events_by_actor ON audit_events (actor_id, id);
 CREATE INDEX audit_events_by_target ON audit_events (target_id, id);
 CREATE INDEX audit_events_changes ON audit_events (organization_id, resource, id) WHERE resource <> 'token';
-CREATE INDEX audit_events_changes_by_actor_name ON audit_events (organization_id, actor_name, id) WHERE resource <> 'token';
-CREATE INDEX audit_events_changes_by_target_name ON audit_events (organization_id, target_name, id) WHERE resource <> 'token';
+CREATE INDEX audit_events_by_actor_name ON audit_events (organization_id, actor_name, id);
+CREATE INDEX audit_events_by_target_name ON audit_events (organization_id, target_name, id);
 CREATE INDEX audit_events_denied ON audit_events (organization_id, id) WHERE outcome = 'denied';

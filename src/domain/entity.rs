@@ -115,6 +115,8 @@ pub struct ApiKey {
     pub compromised_at: Option<Timestamp>,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When and from where it was last used, by whichever value.
+    pub last_use: Option<LastUse>,
 }
 
 /// A value that a key has or had. The raw value is not kept.
@@ -145,15 +147,6 @@ pub struct KeyDetails {
     pub current: KeyValue,
     /// What it was before the last rotation.
     pub retained: Option<KeyValue>,
-}
-
-impl KeyDetails {
-    /// When and from where the key was last used, by whichever value.
-    #[must_use]
-    pub fn last_use(&self) -> Option<&LastUse> {
-        let retained = self.retained.as_ref().and_then(|value| value.last_use.as_ref());
-        self.current.last_use.as_ref().into_iter().chain(retained).max_by_key(|last| last.at)
-    }
 }
 
 /// A person.

@@ -7,6 +7,8 @@ use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
 
+use super::api_key::without_keys;
+
 /// Why a value cannot be taken: a sentence for the person who sent it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -82,8 +84,14 @@ impl Name {
         if Uuid::parse_str(text).is_ok() {
             return invalid("must not look like a UUID, because paths take a UUID as an id");
         }
+        refuse_keys(text)?;
         Ok(Self(text.to_owned()))
     }
+}
+
+/// Names and descriptions are for everyone to see.
+fn refuse_keys(text: &str) -> Result<(), Invalid> {
+    if without_keys(text) == text { Ok(()) } else { invalid("holds an API key, which does not belong there; take it for leaked, and rotate it") }
 }
 
 impl Slug {
@@ -191,6 +199,7 @@ pub fn parse_description(text: &str) -> Result<String, Invalid> {
         // PostgreSQL cannot store it.
         return invalid("must not hold the character NUL");
     }
+    refuse_keys(text)?;
     Ok(text.trim().to_owned())
 }
 

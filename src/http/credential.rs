@@ -11,6 +11,7 @@ use ipnet::IpNet;
 
 use super::State;
 use super::error::ApiError;
+use crate::domain::api_key::without_keys;
 use crate::domain::audit::Origin;
 use crate::domain::id::RequestId;
 use crate::service::Caller;
@@ -52,7 +53,7 @@ pub(super) fn origin(state: &State, request: &HttpRequest) -> Origin {
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     Origin {
         address: request.peer_addr().map(|peer| client_address(&state.trusted_proxies, peer.ip().to_canonical(), request)),
-        user_agent: user_agent.map(|text| text.chars().take(LONGEST).collect()),
+        user_agent: user_agent.map(|text| without_keys(&text.chars().take(LONGEST).collect::<String>())),
         request_id: request.extensions().get::<RequestId>().copied(),
     }
 }

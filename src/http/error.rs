@@ -1,6 +1,7 @@
 //! Refusals and failures as RFC 9457 problem details: one table from the code of an error to its status, title and OAuth name.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -61,6 +62,8 @@ pub(super) struct ApiError {
     detail: String,
     internal: Option<String>,
     fields: Vec<FieldError>,
+    /// After how many seconds it is worth trying again, where that is known better than "soon".
+    retry_after: u64,
     /// Whether it is answered in the words of RFC 6749, too.
     login: bool,
     /// Whether the caller presented a credential, and so is told that it was wrong (RFC 6750, section 3.1).
@@ -69,7 +72,7 @@ pub(super) struct ApiError {
 
 impl ApiError {
     pub(super) fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), internal: None, fields: Vec::new(), login: false, presented: true }
+        Self { code, detail: detail.into(), internal: None, fields: Vec::new(), retry_after: 1, login: false, presented: true }
     }
 
     pub(super) fn invalid_request(detail: impl Into<String>) -> Self {
@@ -103,6 +106,12 @@ impl ApiError {
 
     pub(super) fn timeout() -> Self {
         Self::failure("unavailable", "the answer took longer than server.request_timeout")
+    }
+
+    /// The same, with the time after which it is worth trying again.
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = wait.as_secs() + 1;
+        self
     }
 
     /// The same, for a login endpoint.
@@ -154,7 +163,7 @@ impl ApiError {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"hourpass\", error=\"insufficient_scope\""));
             }
             429 | 503 => {
-                response.insert_header((RETRY_AFTER, "1"));
+                response.insert_header((RETRY_AFTER, self.retry_after));
             }
             415 => {
                 let accepted = if self.login { "application/x-www-form-urlencoded" } else { "application/json" };

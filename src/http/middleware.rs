@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::State;
 use super::error::ApiError;
+use crate::domain::api_key::without_keys;
 use crate::domain::id::RequestId;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -28,7 +29,7 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     let started = Instant::now();
     let id = RequestId::generate(state.sources.now(), state.sources.random());
     request.extensions_mut().insert(id);
-    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let (method, path) = (request.method().clone(), without_keys(request.path()));
     // No name holds the character NUL, and PostgreSQL cannot even be asked for one.
     if request.uri().path_and_query().is_some_and(|target| target.as_str().contains("%00")) {
         let response = finished(ApiError::invalid_request("the path or query holds the character NUL").render(id), id);

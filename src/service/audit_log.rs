@@ -9,7 +9,7 @@ use super::authentication::Caller;
 use super::lifecycle::{LifecycleError, require};
 use crate::domain::audit::Action;
 use crate::domain::id::{AuditEventId, OrganizationId, Reference};
-use crate::domain::name::{Email, Invalid};
+use crate::domain::name::Invalid;
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::store::{EventFilter, Store, StoredEvent};
@@ -20,9 +20,9 @@ const EXPORT_BATCH: i64 = 500;
 /// What is asked of the audit trail.
 #[derive(Clone, Debug, Default)]
 pub struct EventQuery {
-    /// Done by whom: id or name.
+    /// Done by whom: id, or name as it was then.
     pub actor: Option<Reference>,
-    /// Done to what: id or name.
+    /// Done to what: id, or name as it was then.
     pub target: Option<Reference>,
     /// What was done: `resource.verb`, or `resource` for all verbs.
     pub action: Option<ActionFilter>,
@@ -87,7 +87,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// Where the caller may not.
-    pub async fn select(&self, caller: &Caller, query: EventQuery) -> Result<Selection, LifecycleError> {
+    pub fn select(&self, caller: &Caller, query: EventQuery) -> Result<Selection, LifecycleError> {
         require(caller, Permission::AUDIT_READ)?;
         let organization = caller.organization().id;
         let mut filter = EventFilter { outcome: query.outcome, ..EventFilter::default() };
@@ -96,34 +96,11 @@ impl AuditLog {
             Some(ActionFilter::Resource(resource)) => filter.resource = Some(resource),
             None => {}
         }
-        (filter.actor_id, filter.actor_name) = self.resolve(organization, query.actor).await?;
-        (filter.target_id, filter.target_name) = self.resolve(organization, query.target).await?;
+        (filter.actor_id, filter.actor_name) = by(query.actor);
+        (filter.target_id, filter.target_name) = by(query.target);
         let from = query.since.map_or(Uuid::nil(), |since| AuditEventId::earliest(since).0);
         let before = query.until.map_or(Uuid::max(), |until| AuditEventId::earliest(until).0);
         Ok(Selection { organization, filter, from, before })
-    }
-
-    /// The id of what goes by this name now, else the name: things that are gone are found by it.
-    async fn resolve(&self, organization: OrganizationId, reference: Option<Reference>) -> Result<(Option<Uuid>, Option<String>), LifecycleError> {
-        let name = match reference {
-            None => return Ok((None, None)),
-            Some(Reference::Id(id)) => return Ok((Some(id), None)),
-            Some(Reference::Name(name)) => name,
-        };
-        let by_name = Reference::Name(name.clone());
-        if let Some(account) = self.store.find_service_account(organization, &by_name).await? {
-            return Ok((Some(account.id.0), None));
-        }
-        if let Some(workspace) = self.store.find_workspace(organization, &by_name).await? {
-            return Ok((Some(workspace.id.0), None));
-        }
-        if let Ok(email) = Email::parse(&name)
-            && let Some(found) = self.store.find_password(&email).await?
-            && found.holder.organization.id == organization
-        {
-            return Ok((Some(found.holder.user.id.0), None));
-        }
-        Ok((None, Some(name)))
     }
 
     /// The newest `limit` events of a selection, of those before the event `cursor` where it is given.
@@ -154,6 +131,15 @@ impl AuditLog {
             rest.before = last.id;
         }
         Ok((events, rest))
+    }
+}
+
+/// An id, or else a name as it was then: names come and go, and an event keeps the one of its day.
+fn by(reference: Option<Reference>) -> (Option<Uuid>, Option<String>) {
+    match reference {
+        None => (None, None),
+        Some(Reference::Id(id)) => (Some(id), None),
+        Some(Reference::Name(name)) => (None, Some(name)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who is calling: an API key or an access token, looked at afresh with every request.
 
 use super::Context;
-use crate::domain::access::Access;
+use crate::domain::access::{Access, Assignment};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
@@ -10,7 +10,7 @@ use crate::domain::entity::Organization;
 use crate::domain::id::AuditEventId;
 use crate::domain::time::Timestamp;
 use crate::keys;
-use crate::store::{Holder, StoreError};
+use crate::store::{Holder, StoreError, Tx};
 
 /// Why a credential does not count.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,15 @@ pub enum Principal {
     User(Box<SessionCredential>),
 }
 
+impl Principal {
+    fn holder(&self) -> Holder {
+        match self {
+            Self::ServiceAccount(credential) => Holder::ServiceAccount(credential.account.id),
+            Self::User(credential) => Holder::User(credential.holder.user.id),
+        }
+    }
+}
+
 /// Someone who calls, and what they may do.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -59,9 +68,41 @@ pub struct Caller {
     pub principal: Principal,
     /// What they may do with this credential.
     pub access: Access,
+    /// The `scope` of the token that they called with, which bounds what they may do.
+    scope: Option<String>,
 }
 
 impl Caller {
+    fn new(principal: Principal, assignments: &[Assignment], scope: Option<String>) -> Self {
+        let all = Access::of(assignments);
+        let access = scope.as_ref().map_or_else(|| all.clone(), |scope| all.narrowed(scope));
+        Self { principal, access, scope }
+    }
+
+    /// The caller as they are now, seen from a transaction that has locked their account: a request may have come in before their rights were taken away, and
+    /// its body long after. A person is locked here.
+    ///
+    /// # Errors
+    /// Where their credential counts no more.
+    pub(super) async fn again(&self, tx: &mut Tx, now: Timestamp) -> Result<Self, AuthenticationError> {
+        let principal = match &self.principal {
+            Principal::ServiceAccount(credential) => {
+                let found = tx.find_key_credential_by_grant(credential.value.grant).await?;
+                let found = found.ok_or_else(|| invalid("the API key is gone, or its tokens were ended"))?;
+                found.check(now)?;
+                Principal::ServiceAccount(Box::new(found))
+            }
+            Principal::User(credential) => {
+                let found = tx.lock_session(credential.holder.user.id, credential.session.id).await?;
+                let found = found.filter(|found| found.session.expires_at > now).ok_or_else(|| invalid("the sign-in is over"))?;
+                found.holder.check()?;
+                Principal::User(Box::new(found))
+            }
+        };
+        let assignments = tx.list_assignments(principal.holder()).await?;
+        Ok(Self::new(principal, &assignments, self.scope.clone()))
+    }
+
     /// The caller's organization: the only one that they see.
     #[must_use]
     pub fn organization(&self) -> &Organization {
@@ -108,12 +149,8 @@ impl Authenticator {
         } else {
             (self.by_key(&RawApiKey::from_presented(credential.to_owned()), origin, now).await?, None)
         };
-        let holder = match &principal {
-            Principal::ServiceAccount(credential) => Holder::ServiceAccount(credential.account.id),
-            Principal::User(credential) => Holder::User(credential.holder.user.id),
-        };
-        let access = Access::of(&self.context.store.list_assignments(holder).await?);
-        Ok(Caller { principal, access: scope.map_or_else(|| access.clone(), |scope| access.narrowed(&scope)) })
+        let assignments = self.context.store.list_assignments(principal.holder()).await?;
+        Ok(Caller::new(principal, &assignments, scope))
     }
 
     /// Ends a person's sign-in, and with it the tokens that it yielded. A machine has none to end.

@@ -13,7 +13,7 @@ use super::passwords::{PasswordError, Passwords};
 use super::recorder::{RecordError, Recorder};
 use super::signing::SigningError;
 use crate::domain::access::Access;
-use crate::domain::api_key::RawApiKey;
+use crate::domain::api_key::{RawApiKey, without_keys};
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
 use crate::domain::credential::{KeyCredential, Refusal, UserCredential};
@@ -431,7 +431,7 @@ impl Login {
 /// A receiver that was asked for, in the caller's own words: cut, and left out where they could be a secret in the wrong field.
 fn asked(name: &str) -> Target {
     const LONGEST: usize = 100;
-    let secret = RawApiKey::from_presented(name.to_owned()).is_well_formed() || !name.contains(['.', ':', '/', '-']) && name.len() > 40;
+    let secret = without_keys(name) != name || !name.contains(['.', ':', '/', '-']) && name.len() > 40;
     let name = if secret { "(left out)".to_owned() } else { name.chars().take(LONGEST).collect() };
     Target { kind: "workspace", id: None, name }
 }

@@ -1,7 +1,7 @@
 //! The caller's own organization.
 
 use super::authentication::Caller;
-use super::lifecycle::{Changes, Lifecycle, LifecycleError, require};
+use super::lifecycle::{Changes, Lifecycle, LifecycleError};
 use crate::domain::audit::{Action, Origin, Target};
 use crate::domain::entity::Organization;
 use crate::domain::id::Reference;
@@ -44,8 +44,11 @@ impl Lifecycle {
         change: OrganizationChange,
         origin: Origin,
     ) -> Result<Organization, LifecycleError> {
-        let mut organization = Self::find_organization(caller, reference)?;
-        require(caller, Permission::ORGANIZATIONS_MANAGE)?;
+        let id = Self::find_organization(caller, reference)?.id;
+        let (mut tx, caller) = self.begin(caller, Permission::ORGANIZATIONS_MANAGE, &[]).await?;
+        // As it is now: two who change different parts of it are not to undo each other's.
+        let found = tx.lock_organization(id).await?;
+        let mut organization = found.ok_or_else(|| LifecycleError::NoSuchOrganization(reference.clone()))?;
         let mut changes = Changes::default();
         changes.set("name", &mut organization.name, change.name);
         changes.set("api_key_max_days", &mut organization.key_policy.max_days, change.api_key_max_days);
@@ -54,7 +57,6 @@ impl Lifecycle {
             return Ok(organization);
         }
         organization.key_policy.lifetime(None).map_err(|why| LifecycleError::OutOfRange("api_key_default_days", why))?;
-        let mut tx = self.store.begin().await?;
         tx.update_organization(&organization).await?;
         let (now, target) = (self.sources.now(), Target::from(&organization));
         let event = self.event(now, Some(organization.id), caller.actor(), Action::OrganizationUpdate, target, origin, changes.into_details());

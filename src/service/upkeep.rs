@@ -31,18 +31,11 @@ impl Upkeep {
         Self { store, sources, usage, retention }
     }
 
-    /// Does its work until it is dropped.
+    /// Does its work until it is dropped. Pruning much takes a while, and nothing else waits for it.
     pub async fn run(&self) {
-        let (mut flush, mut prune) = (tokio::time::interval(FLUSH_EVERY), tokio::time::interval(PRUNE_EVERY));
-        loop {
-            let done = tokio::select! {
-                _ = flush.tick() => self.flush(false).await,
-                _ = prune.tick() => self.prune().await.map(drop),
-            };
-            if let Err(error) = done {
-                tracing::warn!(%error, "work in the background has to wait");
-            }
-        }
+        let flushing = every(FLUSH_EVERY, || self.flush(false));
+        let pruning = every(PRUNE_EVERY, || async { self.prune().await.map(drop) });
+        tokio::join!(flushing, pruning);
     }
 
     /// Writes the uses that are due, or all of them.
@@ -69,6 +62,17 @@ impl Upkeep {
             if batch < PRUNE_BATCH.unsigned_abs() {
                 return Ok(pruned);
             }
+        }
+    }
+}
+
+async fn every<F: Future<Output = Result<(), StoreError>>>(period: Duration, work: impl Fn() -> F) {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        if let Err(error) = work().await {
+            tracing::warn!(%error, "work in the background has to wait");
         }
     }
 }

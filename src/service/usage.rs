@@ -4,7 +4,6 @@
 //! not cost a write for every request.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use moka::sync::Cache;
 use crate::domain::audit::Origin;
 use crate::domain::credential::KeyCredential;
 use crate::domain::entity::LastUse;
-use crate::domain::id::{KeyValueId, ServiceAccountId};
+use crate::domain::id::{ApiKeyId, KeyValueId, ServiceAccountId};
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError};
 
@@ -24,7 +23,15 @@ const REMEMBERED: u64 = 100_000;
 const BATCH: usize = 200;
 
 /// Uses that are not written yet.
-type Pending = HashMap<KeyValueId, (ServiceAccountId, LastUse)>;
+type Pending = HashMap<KeyValueId, Noted>;
+
+/// A use: of which account and key, when and from where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Noted {
+    account: ServiceAccountId,
+    key: ApiKeyId,
+    last: LastUse,
+}
 
 /// Notes uses, and writes them now and then.
 #[derive(Debug)]
@@ -48,46 +55,41 @@ impl Usage {
     /// Notes a use. Touches memory alone.
     pub fn note(&self, credential: &KeyCredential, origin: &Origin, now: Timestamp) {
         let last = LastUse { at: now, address: origin.address.map(|address| address.to_string()), user_agent: origin.user_agent.clone() };
-        self.pending().insert(credential.value.id, (credential.account.id, last));
+        self.pending().insert(credential.value.id, Noted { account: credential.account.id, key: credential.key.id, last });
     }
 
-    /// Writes what is due at `now`: everything, or those keys of which nothing was written within the last minute. Returns how many. What could not be written
-    /// is kept for the next time.
+    /// Writes what is due at `now`: everything, or those keys of which nothing was written within the last minute. Returns how many. A use is forgotten here
+    /// only when it is written, so that nothing is lost where the database fails or this is given up half-way.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn flush(&self, now: Timestamp, everything: bool) -> Result<usize, StoreError> {
         let due = |id: &KeyValueId| everything || self.written.get(id).is_none_or(|at| now.since(at) >= AT_MOST_EVERY);
-        let taken: Vec<_> = self.pending().extract_if(|id, _| due(id)).collect();
-        let mut batches = taken.chunks(BATCH);
-        while let Some(batch) = batches.next() {
-            if let Err(error) = self.write(batch).await {
-                let mut pending = self.pending();
-                for (id, noted) in batch.iter().chain(batches.flatten()) {
-                    // A use that was noted meanwhile is the later one.
-                    if let Entry::Vacant(place) = pending.entry(*id) {
-                        place.insert(noted.clone());
-                    }
-                }
-                return Err(error);
-            }
-            for (id, _) in batch {
+        let mut due: Vec<_> = self.pending().iter().filter(|(id, _)| due(id)).map(|(id, noted)| (*id, noted.clone())).collect();
+        // In one order everywhere, so that two nodes never wait for each other.
+        due.sort_by_key(|(value, noted)| (noted.account, noted.key, *value));
+        for batch in due.chunks(BATCH) {
+            self.write(batch).await?;
+            let mut pending = self.pending();
+            for (id, noted) in batch {
                 self.written.insert(*id, now);
+                // One that was noted meanwhile stays.
+                if pending.get(id) == Some(noted) {
+                    pending.remove(id);
+                }
             }
         }
-        Ok(taken.len())
+        Ok(due.len())
     }
 
-    async fn write(&self, batch: &[(KeyValueId, (ServiceAccountId, LastUse))]) -> Result<(), StoreError> {
-        // In one order everywhere, so that two nodes never wait for each other.
-        let mut batch: Vec<_> = batch.iter().collect();
-        batch.sort_by_key(|(value, (account, _))| (*account, *value));
+    async fn write(&self, batch: &[(KeyValueId, Noted)]) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
-        for (_, (account, last)) in &batch {
-            tx.set_service_account_last_use(*account, last).await?;
+        // All accounts first: their rows are what others lock before they touch a key.
+        for (_, noted) in batch {
+            tx.set_service_account_last_use(noted.account, &noted.last).await?;
         }
-        for (value, (_, last)) in &batch {
-            tx.set_key_value_last_use(*value, last).await?;
+        for (value, noted) in batch {
+            tx.set_key_last_use(noted.key, *value, &noted.last).await?;
         }
         tx.commit().await
     }

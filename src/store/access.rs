@@ -39,22 +39,38 @@ impl TryFrom<AssignmentRow> for Assignment {
     }
 }
 
+impl Holder {
+    fn list(self) -> (&'static str, Uuid) {
+        match self {
+            Self::ServiceAccount(id) => (LIST_OF_SERVICE_ACCOUNT, id.0),
+            Self::User(id) => (LIST_OF_USER, id.0),
+        }
+    }
+}
+
 impl Store {
     /// Lists the roles that someone holds.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn list_assignments(&self, holder: Holder) -> Result<Vec<Assignment>, StoreError> {
-        let (sql, id) = match holder {
-            Holder::ServiceAccount(id) => (LIST_OF_SERVICE_ACCOUNT, id.0),
-            Holder::User(id) => (LIST_OF_USER, id.0),
-        };
+        let (sql, id) = holder.list();
         let rows = on!(Db, &self.read, |pool| sqlx::query_as::<_, AssignmentRow>(sql).bind(id).fetch_all(pool).await)?;
         rows.into_iter().map(Assignment::try_from).collect()
     }
 }
 
 impl Tx {
+    /// Lists the roles that someone holds, in this transaction.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn list_assignments(&mut self, holder: Holder) -> Result<Vec<Assignment>, StoreError> {
+        let (sql, id) = holder.list();
+        let rows = on!(Self, self, |tx| sqlx::query_as::<_, AssignmentRow>(sql).bind(id).fetch_all(&mut **tx).await)?;
+        rows.into_iter().map(Assignment::try_from).collect()
+    }
+
     /// Gives someone a role.
     ///
     /// # Errors

@@ -17,7 +17,8 @@ use crate::domain::time::Timestamp;
 macro_rules! api_key_columns {
     () => {
         "k.id AS key_id, k.service_account_id AS key_service_account_id, k.name AS key_name, k.active AS key_active, \
-         k.compromised_at AS key_compromised_at, k.created_at AS key_created_at"
+         k.compromised_at AS key_compromised_at, k.created_at AS key_created_at, k.last_used_at AS key_last_used_at, \
+         k.last_used_address AS key_last_used_address, k.last_used_user_agent AS key_last_used_user_agent"
     };
 }
 
@@ -76,8 +77,14 @@ statements! {
     FIND_CREDENTIAL_BY_GRANT = select_credential!("v.grant_id = $1");
     UPDATE = "UPDATE api_keys SET name = $2, active = $3, compromised_at = $4 WHERE id = $1";
     UPDATE_VALUE = "UPDATE api_key_values SET grant_id = $2, expires_at = $3, retained_until = $4 WHERE id = $1";
+    SET_KEY_LAST_USE = "UPDATE api_keys SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
+                        WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     SET_LAST_USE = "UPDATE api_key_values SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
                     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+    RETIRE_HASHES = "INSERT INTO retired_key_hashes (hash, retired_at) SELECT hash, $2 FROM api_key_values WHERE api_key_id = $1";
+    RETIRE_RETAINED_HASH = "INSERT INTO retired_key_hashes (hash, retired_at) SELECT hash, $2 FROM api_key_values \
+                            WHERE api_key_id = $1 AND retained_until IS NOT NULL";
+    IS_RETIRED = "SELECT count(*) > 0 FROM retired_key_hashes WHERE hash = $1";
     DELETE_RETAINED = "DELETE FROM api_key_values WHERE api_key_id = $1 AND retained_until IS NOT NULL";
     DELETE_VALUES = "DELETE FROM api_key_values WHERE api_key_id = $1";
     DELETE = "DELETE FROM api_keys WHERE id = $1";
@@ -93,6 +100,9 @@ struct ApiKeyRow {
     key_active: bool,
     key_compromised_at: Option<i64>,
     key_created_at: i64,
+    key_last_used_at: Option<i64>,
+    key_last_used_address: Option<String>,
+    key_last_used_user_agent: Option<String>,
 }
 
 impl From<ApiKeyRow> for ApiKey {
@@ -104,6 +114,7 @@ impl From<ApiKeyRow> for ApiKey {
             active: row.key_active,
             compromised_at: row.key_compromised_at.map(Timestamp::from_micros),
             created_at: Timestamp::from_micros(row.key_created_at),
+            last_use: last_use(row.key_last_used_at, row.key_last_used_address, row.key_last_used_user_agent),
         }
     }
 }
@@ -287,8 +298,12 @@ impl Tx {
     /// Gives a key a value.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where the hash is taken, or the key has a current value and this is another.
+    /// [`StoreError::Conflict`] where the hash is taken or was once ended, or the key has a current value and this is another.
     pub async fn insert_key_value(&mut self, key: ApiKeyId, value: &KeyValue, hash: &ApiKeyHash) -> Result<(), StoreError> {
+        let retired: bool = on!(Self, self, |tx| sqlx::query_scalar(IS_RETIRED).bind(&hash.0[..]).fetch_one(&mut **tx).await)?;
+        if retired {
+            return Err(StoreError::Conflict("retired_key_hashes.hash".to_owned()));
+        }
         on!(Self, self, |tx| sqlx::query(INSERT_VALUE)
             .bind(value.id.0)
             .bind(key.0)
@@ -349,7 +364,8 @@ impl Tx {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn delete_retained_value(&mut self, key: ApiKeyId) -> Result<(), StoreError> {
+    pub async fn delete_retained_value(&mut self, key: ApiKeyId, now: Timestamp) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(RETIRE_RETAINED_HASH).bind(key.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
         on!(Self, self, |tx| sqlx::query(DELETE_RETAINED).bind(key.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
 
@@ -357,7 +373,8 @@ impl Tx {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn delete_api_key(&mut self, key: ApiKeyId) -> Result<(), StoreError> {
+    pub async fn delete_api_key(&mut self, key: ApiKeyId, now: Timestamp) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(RETIRE_HASHES).bind(key.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
         for sql in [DELETE_VALUES, DELETE] {
             on!(Self, self, |tx| sqlx::query(sql).bind(key.0).execute(&mut **tx).await.map(drop))?;
         }
@@ -376,19 +393,31 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes a use, if it is later than the one noted.
+    /// Notes a use of a key by one of its values, if it is later than the one noted.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn set_key_value_last_use(&mut self, id: KeyValueId, last: &LastUse) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(SET_LAST_USE)
-            .bind(id.0)
-            .bind(last.at.as_micros())
-            .bind(last.address.as_deref())
-            .bind(last.user_agent.as_deref())
-            .execute(&mut **tx)
-            .await
-            .map(drop))
-        .map_err(StoreError::from)
+    pub async fn set_key_last_use(&mut self, key: ApiKeyId, value: KeyValueId, last: &LastUse) -> Result<(), StoreError> {
+        for (sql, id) in [(SET_KEY_LAST_USE, key.0), (SET_LAST_USE, value.0)] {
+            on!(Self, self, |tx| sqlx::query(sql)
+                .bind(id)
+                .bind(last.at.as_micros())
+                .bind(last.address.as_deref())
+                .bind(last.user_agent.as_deref())
+                .execute(&mut **tx)
+                .await
+                .map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Finds, in this transaction, whose key has a value with this grant.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn find_key_credential_by_grant(&mut self, grant: SessionId) -> Result<Option<KeyCredential>, StoreError> {
+        let row =
+            on!(Self, self, |tx| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_GRANT).bind(grant.0).fetch_optional(&mut **tx).await)?;
+        Ok(row.map(KeyCredential::from))
     }
 }

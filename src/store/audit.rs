@@ -58,8 +58,8 @@ statements! {
     LIST_BY_ACTOR = list!(concat!(of_organization!(), " AND e.actor_id = $4"));
     LIST_BY_TARGET = list!(concat!(of_organization!(), " AND e.target_id = $6"));
     LIST_CHANGES = list!("e.organization_id = $1 AND e.resource = $8 AND e.resource <> 'token'");
-    LIST_CHANGES_BY_ACTOR_NAME = list!("e.organization_id = $1 AND e.actor_name = $5 AND e.resource <> 'token'");
-    LIST_CHANGES_BY_TARGET_NAME = list!("e.organization_id = $1 AND e.target_name = $7 AND e.resource <> 'token'");
+    LIST_BY_ACTOR_NAME = list!("e.organization_id = $1 AND e.actor_name = $5");
+    LIST_BY_TARGET_NAME = list!("e.organization_id = $1 AND e.target_name = $7");
     LIST_DENIED = list!("e.organization_id = $1 AND e.outcome = 'denied'");
     COUNT_EXCHANGES = exchanges!("count(*) AS exchanges, count(DISTINCT e.address) AS addresses", "");
     COUNT_RECEIVERS = exchanges!("e.target_kind AS kind, e.target_name AS name, count(*) AS exchanges", " GROUP BY 1, 2 ORDER BY 3 DESC, 2 LIMIT 100");
@@ -77,11 +77,11 @@ statements! {
 pub struct EventFilter {
     /// Done by this account or person.
     pub actor_id: Option<Uuid>,
-    /// Done by someone of this name; exchanges are left out unless `actor_id` is set.
+    /// Done by someone who had this name then.
     pub actor_name: Option<String>,
     /// Done to this.
     pub target_id: Option<Uuid>,
-    /// Done to something of this name; exchanges are left out unless `target_id` is set.
+    /// Done to something that had this name then.
     pub target_name: Option<String>,
     /// Of this resource, such as `api_key`.
     pub resource: Option<&'static str>,
@@ -95,12 +95,12 @@ impl EventFilter {
     /// The statement that reads the fewest rows past those that are wanted.
     fn statement(&self) -> &'static str {
         match self {
-            Self { actor_id: Some(_), .. } => LIST_BY_ACTOR,
-            Self { target_id: Some(_), .. } => LIST_BY_TARGET,
-            Self { actor_name: Some(_), .. } => LIST_CHANGES_BY_ACTOR_NAME,
-            Self { target_name: Some(_), .. } => LIST_CHANGES_BY_TARGET_NAME,
             Self { resource: Some(resource), .. } if *resource != "token" => LIST_CHANGES,
             Self { outcome: Some("denied"), .. } => LIST_DENIED,
+            Self { actor_id: Some(_), .. } => LIST_BY_ACTOR,
+            Self { target_id: Some(_), .. } => LIST_BY_TARGET,
+            Self { actor_name: Some(_), .. } => LIST_BY_ACTOR_NAME,
+            Self { target_name: Some(_), .. } => LIST_BY_TARGET_NAME,
             _ => LIST,
         }
     }

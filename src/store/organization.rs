@@ -23,6 +23,9 @@ statements! {
     INSERT = "INSERT INTO organizations (id, slug, name, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     COUNT = "SELECT count(*) FROM organizations";
     UPDATE = "UPDATE organizations SET name = $2, api_key_max_days = $3, api_key_default_days = $4 WHERE id = $1";
+    // Changes nothing, and makes others who would change it wait.
+    LOCK = "UPDATE organizations SET name = name WHERE id = $1";
+    FIND_BY_ID = concat!("SELECT ", organization_columns!(), " FROM organizations o WHERE o.id = $1");
     FIND_BY_SLUG = concat!("SELECT ", organization_columns!(), " FROM organizations o WHERE o.slug = $1");
 }
 
@@ -65,6 +68,18 @@ impl Store {
 }
 
 impl Tx {
+    /// Reads an organization, and keeps others from changing it until the transaction ends.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn lock_organization(&mut self, id: OrganizationId) -> Result<Option<Organization>, StoreError> {
+        let row = on!(Self, self, |tx| {
+            sqlx::query(LOCK).bind(id.0).execute(&mut **tx).await?;
+            sqlx::query_as::<_, OrganizationRow>(FIND_BY_ID).bind(id.0).fetch_optional(&mut **tx).await?
+        });
+        Ok(row.map(Organization::from))
+    }
+
     /// Replaces the name and the key policy of an organization.
     ///
     /// # Errors

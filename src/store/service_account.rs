@@ -29,8 +29,7 @@ macro_rules! list {
             " AND (a.active = $3 OR CAST($3 AS BOOLEAN) IS NULL)",
             " AND (a.last_used_at IS NULL OR NOT $4)",
             " AND (a.last_used_at < $5 OR a.last_used_at IS NULL OR CAST($5 AS BIGINT) IS NULL)",
-            " AND (CAST($6 AS BIGINT) IS NULL OR a.id IN (SELECT k.service_account_id FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id",
-            " WHERE v.retained_until IS NULL AND v.expires_at < $6))",
+            " AND (a.next_key_expires_at < $6 OR CAST($6 AS BIGINT) IS NULL)",
             $where,
             " ORDER BY a.id LIMIT $7"
         )
@@ -48,6 +47,12 @@ statements! {
     UPDATE = "UPDATE service_accounts SET name = $2, description = $3, active = $4 WHERE id = $1";
     SET_LAST_USE = "UPDATE service_accounts SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
                     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+    // What the filter on expiry looks at: a list must not look into all keys of all accounts.
+    SET_NEXT_EXPIRY = "UPDATE service_accounts SET next_key_expires_at = (SELECT min(v.expires_at) FROM api_keys k \
+                       JOIN api_key_values v ON v.api_key_id = k.id AND v.retained_until IS NULL \
+                       WHERE k.service_account_id = service_accounts.id AND k.active) WHERE id = $1";
+    RETIRE_HASHES = "INSERT INTO retired_key_hashes (hash, retired_at) SELECT v.hash, $2 FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id \
+                     WHERE k.service_account_id = $1";
     DELETE_VALUES = "DELETE FROM api_key_values WHERE api_key_id IN (SELECT id FROM api_keys WHERE service_account_id = $1)";
     DELETE_KEYS = "DELETE FROM api_keys WHERE service_account_id = $1";
     DELETE_ASSIGNMENTS = "DELETE FROM role_assignments WHERE service_account_id = $1";
@@ -204,11 +209,20 @@ impl Tx {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn delete_service_account(&mut self, id: ServiceAccountId) -> Result<(), StoreError> {
+    pub async fn delete_service_account(&mut self, id: ServiceAccountId, now: Timestamp) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(RETIRE_HASHES).bind(id.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
         for sql in [DELETE_VALUES, DELETE_KEYS, DELETE_ASSIGNMENTS, DELETE] {
             on!(Self, self, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
         }
         Ok(())
+    }
+
+    /// Notes when the next of the account's active keys expires. To be called after each change of them.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn set_next_key_expiry(&mut self, id: ServiceAccountId) -> Result<(), StoreError> {
+        on!(Self, self, |tx| sqlx::query(SET_NEXT_EXPIRY).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
 
     /// Notes a use, if it is later than the one noted.

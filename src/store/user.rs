@@ -85,6 +85,14 @@ impl From<UserCredentialRow> for UserCredential {
     }
 }
 
+impl From<SessionRow> for SessionCredential {
+    fn from(row: SessionRow) -> Self {
+        let holder = UserCredential::from(row.holder);
+        let session = Session { id: SessionId(row.session_id), user_id: holder.user.id, expires_at: Timestamp::from_micros(row.session_expires_at) };
+        Self { holder, session }
+    }
+}
+
 /// A person, and the hash that their password has to match.
 #[derive(Debug)]
 pub struct StoredPassword {
@@ -110,12 +118,7 @@ impl Store {
     /// Where the database fails.
     pub async fn find_session(&self, id: SessionId) -> Result<Option<SessionCredential>, StoreError> {
         let row = on!(Db, &self.read, |pool| sqlx::query_as::<_, SessionRow>(FIND_SESSION).bind(id.0).fetch_optional(pool).await)?;
-        Ok(row.map(|row| {
-            let holder = UserCredential::from(row.holder);
-            let session =
-                Session { id: SessionId(row.session_id), user_id: holder.user.id, expires_at: Timestamp::from_micros(row.session_expires_at) };
-            SessionCredential { holder, session }
-        }))
+        Ok(row.map(SessionCredential::from))
     }
 }
 
@@ -148,6 +151,18 @@ impl Tx {
             sqlx::query(DELETE_SESSIONS_OF).bind(user.0).execute(&mut **tx).await?;
         });
         Ok(())
+    }
+
+    /// Finds a sign-in in this transaction, and keeps others from changing the person until it ends.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn lock_session(&mut self, user: UserId, id: SessionId) -> Result<Option<SessionCredential>, StoreError> {
+        let row = on!(Self, self, |tx| {
+            sqlx::query(LOCK).bind(user.0).execute(&mut **tx).await?;
+            sqlx::query_as::<_, SessionRow>(FIND_SESSION).bind(id.0).fetch_optional(&mut **tx).await?
+        });
+        Ok(row.map(SessionCredential::from))
     }
 
     /// Ends a sign-in.

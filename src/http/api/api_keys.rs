@@ -1,7 +1,10 @@
 //! `/api/v1/service_accounts/{account}/api_keys`, and `/api/v1/api_keys/report`.
 
+use std::net::{IpAddr, Ipv6Addr};
+
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use governor::clock::{Clock, DefaultClock};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -23,7 +26,7 @@ use crate::service::{KeyChange, NewKey, NewKeyValue, Rotation};
 use crate::store::KeyFilter;
 
 /// The first characters of an imported key, by which people recognise it, may be so many: more would give the key away.
-const LONGEST_HINT: usize = 16;
+const LONGEST_HINT: usize = 12;
 
 /// Addresses with more than this many others are forgotten when their minute is over, so that a flood from everywhere does not fill the memory.
 const REMEMBERED_REPORTERS: usize = 10_000;
@@ -35,7 +38,8 @@ struct CreateBody {
     #[serde(default, deserialize_with = "nullable")]
     expires_in_days: Option<Option<i64>>,
     /// SHA-256 of a key of another system, in hexadecimal: it is imported, and none is made.
-    sha256: Option<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    sha256: Option<Option<String>>,
     /// The first characters of the imported key.
     hint: Option<String>,
 }
@@ -96,7 +100,6 @@ pub(crate) struct ApiKeyBody {
 
 impl From<KeyDetails> for ApiKeyBody {
     fn from(details: KeyDetails) -> Self {
-        let last_use = details.last_use().cloned().into();
         let KeyDetails { key, current, retained } = details;
         let (hint, until, last) = retained.map_or((None, None, None), |old| (Some(old.hint), old.retained_until, old.last_use));
         let (last_at, last_address, last_user_agent) = last.map_or((None, None, None), |last| (Some(last.at), last.address, last.user_agent));
@@ -110,7 +113,7 @@ impl From<KeyDetails> for ApiKeyBody {
             expires_at: current.expires_at,
             created_at: key.created_at,
             rotated_at: Some(current.created_at).filter(|at| *at != key.created_at),
-            last_use,
+            last_use: key.last_use.into(),
             retained_hint: hint,
             retained_until: until,
             retained_last_used_at: last_at,
@@ -143,7 +146,8 @@ pub(crate) async fn create(
     let mut fields = Fields::default();
     let name = fields.check("name", Name::parse(&sent.name));
     let expires_in_days = fields.days("expires_in_days", sent.expires_in_days);
-    let hash = fields.optional("sha256", sent.sha256.as_deref(), parse_hash);
+    // Null is the mistake of a script that meant to import, and is not to be answered with a new key.
+    let hash = sent.sha256.as_ref().and_then(|sent| fields.check("sha256", parse_hash(sent.as_deref().unwrap_or_default())));
     let hint = fields.optional("hint", sent.hint.as_deref(), parse_hint);
     if sent.hint.is_some() && sent.sha256.is_none() {
         return Err(ApiError::invalid_request("hint goes with sha256, for a key that is imported"));
@@ -288,6 +292,14 @@ pub(crate) async fn impact(
     Ok(Json(state.lifecycle.impact(&caller, &account, Some(&key)).await?.into()))
 }
 
+/// What a limit counts by: the address, or with IPv6 the network of 64 bits, all of which is one customer's.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        IpAddr::V4(_) => address,
+    }
+}
+
 /// Whoever holds a leaked key ends it by presenting it.
 pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let Some(reports) = &state.reports else {
@@ -297,8 +309,9 @@ pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Pa
     if reports.len() > REMEMBERED_REPORTERS {
         reports.retain_recent();
     }
-    if origin.address.is_some_and(|address| reports.check_key(&address).is_err()) {
-        return Err(ApiError::new("too_many_requests", "too many reports from your address; try again in a minute"));
+    if let Some(Err(wait)) = origin.address.map(|address| reports.check_key(&network(address))) {
+        let wait = wait.wait_time_from(DefaultClock::default().now());
+        return Err(ApiError::new("too_many_requests", "too many reports from your address; try again later").retry_after(wait));
     }
     let ReportBody { key } = body::json(&request, payload, state.limits).await?;
     state.lifecycle.report_key(&RawApiKey::from_presented(key), origin).await?;

@@ -108,7 +108,7 @@ impl From<StoredEvent> for EventBody {
 pub(crate) async fn list(state: Data<State>, Authenticated(caller): Authenticated, request: HttpRequest) -> Result<Json<Items<EventBody>>, ApiError> {
     let query: ListQuery = query(&request).await?;
     let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
-    let selection = state.audit_log.select(&caller, query.parse()?).await?;
+    let selection = state.audit_log.select(&caller, query.parse()?)?;
     let page = asked.page();
     // Newest first, so the cursor is where the next page has to end; without one it is nil.
     let cursor = Some(page.after).filter(|cursor| !cursor.is_nil());
@@ -122,7 +122,7 @@ pub(crate) async fn export(state: Data<State>, Authenticated(caller): Authentica
     if query.limit.is_some() || query.cursor.is_some() {
         return Err(ApiError::invalid_request("an export holds everything; narrow it with since and until instead of limit and cursor"));
     }
-    let selection = state.audit_log.select(&caller, query.parse()?).await?;
+    let selection = state.audit_log.select(&caller, query.parse()?)?;
     let (first, rest) = state.audit_log.export(state.audit_log.until_now(selection)).await?;
     let log = state.audit_log.clone();
     // The first batch is read before the answer begins, so that a sick database is still a 503. Later on, all that can be done is to break off.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::api_keys::{NewKey, NewKeyValue};
-use super::{Changes, Lifecycle, LifecycleError, Page, require, taken};
+use super::{Changes, Lifecycle, LifecycleError, Page, require, require_cover, taken};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::{Action, Actor, Origin, Target};
 use crate::domain::entity::{KeyDetails, ServiceAccount};
@@ -46,12 +46,11 @@ impl Lifecycle {
         default_key: Option<NewKey>,
         origin: Origin,
     ) -> Result<(ServiceAccount, Option<(KeyDetails, RawApiKey)>), LifecycleError> {
-        require(caller, Permission::SERVICE_ACCOUNTS_MANAGE)?;
+        let (mut tx, caller) = self.begin(caller, Permission::SERVICE_ACCOUNTS_MANAGE, &[]).await?;
         if default_key.is_some() {
-            require(caller, Permission::API_KEYS_MANAGE)?;
+            require(&caller, Permission::API_KEYS_MANAGE)?;
         }
         let policy = caller.organization().key_policy;
-        let mut tx = self.store.begin().await?;
         let account = self.insert_account(&mut tx, caller.organization().id, wanted, caller.actor(), origin.clone()).await?;
         let key = match default_key {
             Some(wanted) => {
@@ -95,12 +94,10 @@ impl Lifecycle {
         change: AccountChange,
         origin: Origin,
     ) -> Result<ServiceAccount, LifecycleError> {
-        require(caller, Permission::SERVICE_ACCOUNTS_MANAGE)?;
-        let account = self.account_of(caller, account).await?;
+        let (mut tx, caller, mut account) = self.begin_with(caller, Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
         if change.active == Some(true) {
-            self.require_cover(caller, &account).await?;
+            require_cover(&mut tx, &caller, &account).await?;
         }
-        let (mut tx, mut account) = self.lock(&account).await?;
         let before = Target::from(&account);
         let mut changes = Changes::default();
         changes.set("name", &mut account.name, change.name);
@@ -126,10 +123,8 @@ impl Lifecycle {
     /// # Errors
     /// Where the caller may not, or there is none.
     pub async fn delete_account(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<(), LifecycleError> {
-        require(caller, Permission::SERVICE_ACCOUNTS_MANAGE)?;
-        let account = self.account_of(caller, account).await?;
-        let (mut tx, account) = self.lock(&account).await?;
-        tx.delete_service_account(account.id).await?;
+        let (mut tx, caller, account) = self.begin_with(caller, Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
+        tx.delete_service_account(account.id, self.sources.now()).await?;
         let (organization, target) = (Some(account.organization_id), Target::from(&account));
         let details = json!({ "name": account.name });
         tx.insert_event(&self.event(self.sources.now(), organization, caller.actor(), Action::ServiceAccountDelete, target, origin, details)).await?;
@@ -141,9 +136,7 @@ impl Lifecycle {
     /// # Errors
     /// Where the caller may not, or there is none.
     pub async fn revoke_account_tokens(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<ServiceAccount, LifecycleError> {
-        require(caller, Permission::SERVICE_ACCOUNTS_MANAGE)?;
-        let account = self.account_of(caller, account).await?;
-        let (mut tx, account) = self.lock(&account).await?;
+        let (mut tx, caller, account) = self.begin_with(caller, Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
         let now = self.sources.now();
         tx.replace_grants(account.id, || SessionId::generate(now, self.sources.random())).await?;
         let (organization, target) = (Some(account.organization_id), Target::from(&account));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Changes, Lifecycle, LifecycleError, Page, require, taken};
+use super::{Changes, Lifecycle, LifecycleError, Page, find_key, require, require_cover, taken};
 use crate::domain::api_key::{ApiKeyHash, RawApiKey};
 use crate::domain::audit::{Action, Actor, Origin, Target};
 use crate::domain::credential::KeyCredential;
@@ -106,10 +106,8 @@ impl Lifecycle {
         action: Action,
         origin: Origin,
     ) -> Result<KeyDetails, LifecycleError> {
-        require(caller, Permission::API_KEYS_MANAGE)?;
-        let account = self.account_of(caller, account).await?;
-        self.require_cover(caller, &account).await?;
-        let (mut tx, account) = self.lock(&account).await?;
+        let (mut tx, caller, account) = self.begin_with(caller, Permission::API_KEYS_MANAGE, account).await?;
+        require_cover(&mut tx, &caller, &account).await?;
         if !account.active {
             return Err(LifecycleError::AccountInactive(account.name));
         }
@@ -149,14 +147,11 @@ impl Lifecycle {
         change: KeyChange,
         origin: Origin,
     ) -> Result<KeyDetails, LifecycleError> {
-        require(caller, Permission::API_KEYS_MANAGE)?;
-        let account = self.account_of(caller, account).await?;
-        let key = self.key_of(&account, key).await?;
+        let (mut tx, caller, account, mut details) = self.begin_with_key(caller, account, key).await?;
         // These give the key more life, and whoever holds it with it.
         if change.active == Some(true) || change.expires_in_days.is_some() || change.retain_minutes.is_some_and(|minutes| minutes > 0) {
-            self.require_cover(caller, &account).await?;
+            require_cover(&mut tx, &caller, &account).await?;
         }
-        let (mut tx, _, mut details) = self.lock_key(&account, &key).await?;
         let now = self.sources.now();
         let target = target(&details.key);
         let mut changes = Changes::default();
@@ -172,8 +167,14 @@ impl Lifecycle {
             }
         }
         if let Some(days) = change.expires_in_days {
-            let days = lifetime(caller.organization().key_policy, Some(days))?;
-            changes.set("expires_at", &mut current.expires_at, Some(after(now, days)));
+            let policy = caller.organization().key_policy;
+            let expires_at = after(now, lifetime(policy, Some(days))?);
+            // Counted from the beginning of the value, as the maximum is: giving it another day each day is no way around it.
+            if policy.max_days.is_some_and(|max| expires_at > after(current.created_at, Some(max))) {
+                let why = Invalid("goes beyond what your organization allows, counted from when the key got its value; rotate it instead".to_owned());
+                return Err(LifecycleError::OutOfRange("expires_in_days", why));
+            }
+            changes.set("expires_at", &mut current.expires_at, Some(expires_at));
         }
         if let Some(minutes) = change.retain_minutes {
             let value = retained.as_mut().filter(|value| value.retained_until.is_some_and(|end| end > now));
@@ -183,6 +184,7 @@ impl Lifecycle {
             if until > current.created_at.plus(self.max_retention) {
                 return Err(self.retention_too_long());
             }
+            let until = value.expires_at.map_or(until, |expiry| expiry.min(until));
             changes.set("retained_until", &mut value.retained_until, Some(Some(until)));
         }
         if changes.is_empty() {
@@ -192,6 +194,7 @@ impl Lifecycle {
         for value in [Some(&details.current), details.retained.as_ref()].into_iter().flatten() {
             tx.update_key_value(value).await?;
         }
+        tx.set_next_key_expiry(account.id).await?;
         let details_of_change = changes.into_details();
         let organization = Some(account.organization_id);
         tx.insert_event(&self.event(now, organization, caller.actor(), Action::ApiKeyUpdate, target, origin, details_of_change)).await?;
@@ -213,11 +216,11 @@ impl Lifecycle {
         origin: Origin,
     ) -> Result<(KeyDetails, RawApiKey), LifecycleError> {
         require(caller, Permission::API_KEYS_MANAGE)?;
-        let account = self.account_of(caller, account).await?;
-        let seen = self.key_of(&account, key).await?;
-        self.require_cover(caller, &account).await?;
+        let seen = self.key_of(&self.account_of(caller, account).await?, key).await?;
         let retention = self.retention(rotation.retain_minutes)?;
-        let (mut tx, account, details) = self.lock_key(&account, &seen).await?;
+        let (mut tx, caller, account) = self.begin_with(caller, Permission::API_KEYS_MANAGE, account).await?;
+        require_cover(&mut tx, &caller, &account).await?;
+        let details = find_key(&mut tx, &account, seen.key.id).await?;
         let key = details.key;
         if !account.active {
             return Err(LifecycleError::AccountInactive(account.name));
@@ -236,15 +239,21 @@ impl Lifecycle {
         let policy = caller.organization().key_policy;
         let mut old = details.current;
         let expires_at = match (rotation.expires_in_days, old.expires_at) {
-            (None, Some(expiry)) => Some(now.plus(expiry.since(old.created_at))).filter(|_| lifetime(policy, None).is_ok()),
+            // As long as before, but no longer than the organization allows by now.
+            (None, Some(expiry)) => {
+                let inherited = now.plus(expiry.since(old.created_at));
+                Some(after(now, policy.max_days).map_or(inherited, |most| most.min(inherited)))
+            }
             (asked, _) => after(now, lifetime(policy, asked)?),
         };
         let raw = self.generate_key();
         let current = self.new_value(&raw.hint(), expires_at, now);
-        old.retained_until = Some(now.plus(retention));
-        tx.delete_retained_value(key.id).await?;
+        let until = now.plus(retention);
+        old.retained_until = Some(old.expires_at.map_or(until, |expiry| expiry.min(until)));
+        tx.delete_retained_value(key.id, now).await?;
         tx.update_key_value(&old).await?;
         tx.insert_key_value(key.id, &current, &raw.hash()).await?;
+        tx.set_next_key_expiry(account.id).await?;
         let record =
             json!({ "hint": current.hint, "expires_at": current.expires_at, "retained_until": old.retained_until, "service_account": account.name });
         let organization = Some(account.organization_id);
@@ -258,11 +267,9 @@ impl Lifecycle {
     /// # Errors
     /// Where the caller may not, or there is none.
     pub async fn delete_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<(), LifecycleError> {
-        require(caller, Permission::API_KEYS_MANAGE)?;
-        let account = self.account_of(caller, account).await?;
-        let key = self.key_of(&account, key).await?;
-        let (mut tx, account, KeyDetails { key, .. }) = self.lock_key(&account, &key).await?;
-        tx.delete_api_key(key.id).await?;
+        let (mut tx, caller, account, KeyDetails { key, .. }) = self.begin_with_key(caller, account, key).await?;
+        tx.delete_api_key(key.id, self.sources.now()).await?;
+        tx.set_next_key_expiry(account.id).await?;
         let record = json!({ "name": key.name, "service_account": account.name });
         let organization = Some(account.organization_id);
         tx.insert_event(&self.event(self.sources.now(), organization, caller.actor(), Action::ApiKeyDelete, target(&key), origin, record)).await?;
@@ -280,10 +287,7 @@ impl Lifecycle {
         key: &Reference,
         origin: Origin,
     ) -> Result<KeyDetails, LifecycleError> {
-        require(caller, Permission::API_KEYS_MANAGE)?;
-        let account = self.account_of(caller, account).await?;
-        let key = self.key_of(&account, key).await?;
-        let (mut tx, account, mut details) = self.lock_key(&account, &key).await?;
+        let (mut tx, caller, account, mut details) = self.begin_with_key(caller, account, key).await?;
         let now = self.sources.now();
         self.replace_grants(&mut tx, &mut details, now).await?;
         let record = json!({ "service_account": account.name });
@@ -298,10 +302,7 @@ impl Lifecycle {
     /// # Errors
     /// Where the caller may not, or there is none.
     pub async fn compromise_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<KeyDetails, LifecycleError> {
-        require(caller, Permission::API_KEYS_MANAGE)?;
-        let account = self.account_of(caller, account).await?;
-        let key = self.key_of(&account, key).await?;
-        let (mut tx, account, mut details) = self.lock_key(&account, &key).await?;
+        let (mut tx, caller, account, mut details) = self.begin_with_key(caller, account, key).await?;
         self.mark_compromised(&mut tx, &account, &mut details, caller.actor(), origin, "reported_by_manager").await?;
         tx.commit().await?;
         Ok(details)
@@ -313,8 +314,13 @@ impl Lifecycle {
     /// Where it is no key of this server.
     pub async fn report_key(&self, raw: &RawApiKey, origin: Origin) -> Result<(), LifecycleError> {
         let found = self.store.find_key_credential(&raw.hash()).await?.ok_or(LifecycleError::UnknownKey)?;
-        let seen = self.key_of(&found.account, &Reference::Id(found.key.id.0)).await?;
-        let (mut tx, account, mut details) = self.lock_key(&found.account, &seen).await?;
+        let mut tx = self.store.begin().await?;
+        let account = tx.lock_service_account(found.account.organization_id, found.account.id).await?.ok_or(LifecycleError::UnknownKey)?;
+        let mut details = find_key(&mut tx, &account, found.key.id).await?;
+        // Reported again, there is nothing to do and nothing to record.
+        if details.key.compromised_at.is_some() {
+            return Ok(());
+        }
         let actor = Actor::from(&found);
         if details.current.id == found.value.id {
             self.mark_compromised(&mut tx, &account, &mut details, actor, origin, "presented").await?;
@@ -341,6 +347,7 @@ impl Lifecycle {
         }
         self.replace_grants(tx, details, now).await?;
         tx.update_api_key(&details.key).await?;
+        tx.set_next_key_expiry(account.id).await?;
         let record = json!({ "how": how, "service_account": account.name });
         let organization = Some(account.organization_id);
         Ok(tx.insert_event(&self.event(now, organization, actor, Action::ApiKeyCompromise, target(&details.key), origin, record)).await?)
@@ -356,7 +363,8 @@ impl Lifecycle {
         origin: Origin,
     ) -> Result<(), LifecycleError> {
         let now = self.sources.now();
-        let Some(value) = details.retained.as_mut().filter(|value| value.id == reported.value.id) else { return Ok(()) };
+        let live = |value: &&mut KeyValue| value.id == reported.value.id && value.retained_until.is_some_and(|end| end > now);
+        let Some(value) = details.retained.as_mut().filter(live) else { return Ok(()) };
         value.retained_until = value.retained_until.map(|end| end.min(now));
         value.grant = SessionId::generate(now, self.sources.random());
         tx.update_key_value(value).await?;
@@ -389,9 +397,11 @@ impl Lifecycle {
         let now = self.sources.now();
         let expires_at = after(now, lifetime(policy, wanted.expires_in_days)?);
         let id = ApiKeyId::generate(now, self.sources.random());
-        let key = ApiKey { id, service_account_id: account.id, name: wanted.name, active: true, compromised_at: None, created_at: now };
+        let (name, account_id) = (wanted.name, account.id);
+        let key = ApiKey { id, service_account_id: account_id, name, active: true, compromised_at: None, created_at: now, last_use: None };
         let current = self.new_value(&value.hint, expires_at, now);
         tx.insert_api_key(&key, &current, &value.hash).await.map_err(|error| taken(error, &key.name))?;
+        tx.set_next_key_expiry(account.id).await?;
         let record = json!({ "name": key.name, "hint": current.hint, "expires_at": current.expires_at, "service_account": account.name });
         tx.insert_event(&self.event(now, Some(account.organization_id), actor, action, target(&key), origin, record)).await?;
         Ok(KeyDetails { key, current, retained: None })

@@ -33,7 +33,7 @@ impl Lifecycle {
         let (key, last_use) = match key {
             Some(key) => {
                 let details = self.key_of(&account, key).await?;
-                (Some(details.key.id), details.last_use().cloned())
+                (Some(details.key.id), details.key.last_use)
             }
             None => (None, account.last_use.clone()),
         };

@@ -6,18 +6,19 @@ mod accounts;
 mod api_keys;
 mod impact;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Sources;
-use super::authentication::Caller;
+use super::authentication::{AuthenticationError, Caller, Principal};
 use crate::domain::access::Access;
 use crate::domain::api_key::KeyPrefix;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::entity::{KeyDetails, ServiceAccount};
-use crate::domain::id::{AuditEventId, OrganizationId, Reference};
+use crate::domain::id::{ApiKeyId, AuditEventId, OrganizationId, Reference, ServiceAccountId};
 use crate::domain::name::{Invalid, Name};
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
@@ -72,6 +73,9 @@ pub enum LifecycleError {
     /// A reported text is no key of this server.
     #[error("this is no API key of this server; nothing was done")]
     UnknownKey,
+    /// The caller's credential counts no more.
+    #[error(transparent)]
+    Caller(#[from] AuthenticationError),
     /// The database failed.
     #[error(transparent)]
     Store(StoreError),
@@ -93,6 +97,7 @@ impl LifecycleError {
             Self::HashTaken => "hash_taken",
             Self::OutOfRange(..) => "validation_failed",
             Self::UnknownKey => "invalid_credentials",
+            Self::Caller(error) => error.code(),
             Self::Store(StoreError::Unavailable(_)) => "unavailable",
             Self::Store(_) => "internal_error",
         }
@@ -140,25 +145,45 @@ impl Lifecycle {
         found.ok_or_else(|| LifecycleError::NoSuchKey(reference.clone()))
     }
 
-    /// Begins a transaction that no other change of this account can come between.
-    async fn lock(&self, account: &ServiceAccount) -> Result<(Tx, ServiceAccount), LifecycleError> {
+    /// Begins a change by this caller, who has to hold this permission: now, and not only when the request began. Nobody can take their rights away, or change the
+    /// accounts `locked`, before it ends.
+    pub(super) async fn begin(&self, caller: &Caller, permission: Permission, locked: &[ServiceAccountId]) -> Result<(Tx, Caller), LifecycleError> {
         let mut tx = self.store.begin().await?;
-        let locked = tx.lock_service_account(account.organization_id, account.id).await?;
-        Ok((tx, locked.ok_or_else(|| LifecycleError::NoSuchAccount(Reference::Id(account.id.0)))?))
+        let own = match &caller.principal {
+            Principal::ServiceAccount(credential) => Some(credential.account.id),
+            Principal::User(_) => None,
+        };
+        // In the order of their ids, so that two who change each other's accounts never wait for each other.
+        let accounts: BTreeSet<_> = locked.iter().copied().chain(own).collect();
+        for account in accounts {
+            tx.lock_service_account(caller.organization().id, account).await?;
+        }
+        let caller = caller.again(&mut tx, self.sources.now()).await?;
+        require(&caller, permission)?;
+        Ok((tx, caller))
     }
 
-    /// The same, with one of its keys as it is now.
-    async fn lock_key(&self, account: &ServiceAccount, key: &KeyDetails) -> Result<(Tx, ServiceAccount, KeyDetails), LifecycleError> {
-        let (mut tx, account) = self.lock(account).await?;
-        let found = tx.find_api_key(account.id, key.key.id).await?;
-        let found = found.ok_or_else(|| LifecycleError::NoSuchKey(Reference::Id(key.key.id.0)))?;
-        Ok((tx, account, found))
+    /// Begins a change of an account.
+    async fn begin_with(&self, caller: &Caller, permission: Permission, account: &Reference) -> Result<(Tx, Caller, ServiceAccount), LifecycleError> {
+        require(caller, permission.clone())?;
+        let account = self.account_of(caller, account).await?;
+        let (mut tx, caller) = self.begin(caller, permission, &[account.id]).await?;
+        let found = tx.lock_service_account(account.organization_id, account.id).await?;
+        Ok((tx, caller, found.ok_or_else(|| LifecycleError::NoSuchAccount(Reference::Id(account.id.0)))?))
     }
 
-    /// Refuses a caller who would come by more than they hold: a usable key of an account is all that the account may do.
-    async fn require_cover(&self, caller: &Caller, account: &ServiceAccount) -> Result<(), LifecycleError> {
-        let theirs = Access::of(&self.store.list_assignments(Holder::ServiceAccount(account.id)).await?);
-        if caller.access.covers(&theirs) { Ok(()) } else { Err(LifecycleError::Escalation(account.name.clone())) }
+    /// Begins a change of a key.
+    async fn begin_with_key(
+        &self,
+        caller: &Caller,
+        account: &Reference,
+        key: &Reference,
+    ) -> Result<(Tx, Caller, ServiceAccount, KeyDetails), LifecycleError> {
+        require(caller, Permission::API_KEYS_MANAGE)?;
+        let seen = self.key_of(&self.account_of(caller, account).await?, key).await?;
+        let (mut tx, caller, account) = self.begin_with(caller, Permission::API_KEYS_MANAGE, account).await?;
+        let details = find_key(&mut tx, &account, seen.key.id).await?;
+        Ok((tx, caller, account, details))
     }
 
     /// The record of something done.
@@ -186,6 +211,17 @@ impl Lifecycle {
             details: Some(details),
         }
     }
+}
+
+/// A key of an account that this transaction has locked.
+async fn find_key(tx: &mut Tx, account: &ServiceAccount, id: ApiKeyId) -> Result<KeyDetails, LifecycleError> {
+    tx.find_api_key(account.id, id).await?.ok_or_else(|| LifecycleError::NoSuchKey(Reference::Id(id.0)))
+}
+
+/// Refuses a caller who would come by more than they hold: a usable key of an account is all that the account may do.
+async fn require_cover(tx: &mut Tx, caller: &Caller, account: &ServiceAccount) -> Result<(), LifecycleError> {
+    let theirs = Access::of(&tx.list_assignments(Holder::ServiceAccount(account.id)).await?);
+    if caller.access.covers(&theirs) { Ok(()) } else { Err(LifecycleError::Escalation(account.name.clone())) }
 }
 
 /// Refuses a caller without this permission.
