@@ -20,13 +20,14 @@ use std::time::{Duration, Instant};
 
 use hourpass::app::{Application, system_sources};
 use hourpass::config::Config;
+use hourpass::domain::api_key::{KeyPrefix, RawApiKey};
 use hourpass::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
-use hourpass::domain::entity::ServiceAccount;
-use hourpass::domain::id::{AuditEventId, OrganizationId, ServiceAccountId};
+use hourpass::domain::entity::{ApiKey, KeyValue, ServiceAccount};
+use hourpass::domain::id::{ApiKeyId, AuditEventId, KeyValueId, OrganizationId, ServiceAccountId, SessionId};
 use hourpass::domain::name::Name;
 use hourpass::domain::time::Timestamp;
 use hourpass::service::Sources;
-use hourpass::store::{Db, Store, statements};
+use hourpass::store::{Db, Store, Tx, statements};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use uuid::Uuid;
 
@@ -84,6 +85,8 @@ async fn run(engine: &str, url: &str) {
         "/api/v1/service_accounts?never_used=true".to_owned(),
         "/api/v1/service_accounts?unused_since=2020-01-01T00:00:00Z".to_owned(),
         "/api/v1/service_accounts?expiring_before=2020-01-01T00:00:00Z".to_owned(),
+        "/api/v1/service_accounts?expiring_before=2100-01-01T00:00:00Z".to_owned(),
+        format!("/api/v1/service_accounts?name=account-{}&expiring_before=2100-01-01T00:00:00Z", accounts / 2),
         format!("/api/v1/service_accounts?name=account-{}", accounts / 2),
         "/api/v1/service_accounts?name=nobody".to_owned(),
         format!("/api/v1/service_accounts/{some}/api_keys"),
@@ -100,6 +103,13 @@ async fn run(engine: &str, url: &str) {
         "/api/v1/audit_events?outcome=denied".to_owned(),
         format!("/api/v1/audit_events?since={since}"),
         "/api/v1/audit_events?until=2020-01-01T00:00:00Z".to_owned(),
+        // "busy" did half of everything.
+        "/api/v1/audit_events?actor=busy".to_owned(),
+        "/api/v1/audit_events?actor=busy&action=api_key".to_owned(),
+        "/api/v1/audit_events?actor=busy&outcome=denied".to_owned(),
+        "/api/v1/audit_events?actor=busy&action=service_account&outcome=denied".to_owned(),
+        "/api/v1/audit_events?target=hourpass&outcome=denied".to_owned(),
+        format!("/api/v1/audit_events?target=default&actor={some}"),
         format!("/api/v1/service_accounts/{some}/impact"),
     ];
     println!("| request | items | median ms | p99 ms |\n|---|---|---|---|");
@@ -151,11 +161,41 @@ async fn fill_accounts(store: &Store, sources: &Sources, organization_id: Organi
                 let last = hourpass::domain::entity::LastUse { at: now, address: Some("192.0.2.1".to_owned()), user_agent: None };
                 tx.set_service_account_last_use(account.id, &last).await.unwrap();
             }
+            if index % 10 == 0 {
+                // Keys that expire one after the other over the next year.
+                let expires_at = now.plus(Duration::from_hours(24 * 365) / u32::try_from(count).unwrap() * u32::try_from(index).unwrap());
+                insert_key(&mut tx, sources, &account, expires_at).await;
+            }
             ids.push(account.id);
         }
         tx.commit().await.unwrap();
     }
     ids
+}
+
+async fn insert_key(tx: &mut Tx, sources: &Sources, account: &ServiceAccount, expires_at: Timestamp) {
+    let (at, random) = (account.created_at, sources.random());
+    let key = ApiKey {
+        id: ApiKeyId::generate(at, random),
+        service_account_id: account.id,
+        name: Name::parse("default").unwrap(),
+        active: true,
+        compromised_at: None,
+        created_at: at,
+        last_use: None,
+    };
+    let raw = RawApiKey::generate(&KeyPrefix::parse("hp_live_").unwrap(), random);
+    let value = KeyValue {
+        id: KeyValueId::generate(at, random),
+        hint: raw.hint(),
+        grant: SessionId::generate(at, random),
+        created_at: at,
+        expires_at: Some(expires_at),
+        retained_until: None,
+        last_use: None,
+    };
+    tx.insert_api_key(&key, &value, &raw.hash()).await.unwrap();
+    tx.set_next_key_expiry(account.id).await.unwrap();
 }
 
 async fn fill_events(store: &Store, sources: &Sources, organization: OrganizationId, accounts: &[ServiceAccountId], count: usize) {
@@ -166,8 +206,8 @@ async fn fill_events(store: &Store, sources: &Sources, organization: Organizatio
         for &index in batch {
             let at = moment(now, index, count);
             // Account by account in a stride that visits all.
-            let who = index * 7_919 % accounts.len();
-            let name = format!("account-{who}");
+            let who = if index % 2 == 0 { 0 } else { index * 7_919 % accounts.len() };
+            let name = if who == 0 { "busy".to_owned() } else { format!("account-{who}") };
             // Of a hundred events one is a change, of which few are deletions, and of five hundred exchanges one is refused.
             let (action, target) = match index % 100 {
                 0 if index % 10_000 == 0 => (Action::ServiceAccountDelete, Target::new("service_account", accounts[who].0, &name)),
