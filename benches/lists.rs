@@ -77,7 +77,7 @@ async fn run(engine: &str, url: &str) {
     println!("\n{engine}: {accounts} accounts and {events} events, filled in {} s\n", started.elapsed().as_secs());
 
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let (some, since) = (ids[ids.len() / 2], sources.now().minus(Duration::from_hours(24)));
+    let (some, since) = (ids[ids.len() / 2 + 1], sources.now().minus(Duration::from_hours(24)));
     let requests = [
         "/api/v1/service_accounts".to_owned(),
         "/api/v1/service_accounts?limit=200".to_owned(),
@@ -86,14 +86,14 @@ async fn run(engine: &str, url: &str) {
         "/api/v1/service_accounts?unused_since=2020-01-01T00:00:00Z".to_owned(),
         "/api/v1/service_accounts?expiring_before=2020-01-01T00:00:00Z".to_owned(),
         "/api/v1/service_accounts?expiring_before=2100-01-01T00:00:00Z".to_owned(),
-        format!("/api/v1/service_accounts?name=account-{}&expiring_before=2100-01-01T00:00:00Z", accounts / 2),
-        format!("/api/v1/service_accounts?name=account-{}", accounts / 2),
+        format!("/api/v1/service_accounts?name=account-{}&expiring_before=2100-01-01T00:00:00Z", accounts / 2 + 1),
+        format!("/api/v1/service_accounts?name=account-{}", accounts / 2 + 1),
         "/api/v1/service_accounts?name=nobody".to_owned(),
         format!("/api/v1/service_accounts/{some}/api_keys"),
         "/api/v1/audit_events".to_owned(),
         "/api/v1/audit_events?limit=200".to_owned(),
         format!("/api/v1/audit_events?actor={some}"),
-        format!("/api/v1/audit_events?actor=account-{}", accounts / 2),
+        format!("/api/v1/audit_events?actor=account-{}", accounts / 2 + 1),
         "/api/v1/audit_events?actor=nobody".to_owned(),
         format!("/api/v1/audit_events?target={some}"),
         "/api/v1/audit_events?target=nobody".to_owned(),

@@ -432,13 +432,13 @@ async fn both_engines_have_the_same_schema() {
 
     let mut ours = Schema::new();
     let columns = "SELECT t.name AS t, c.name AS c, c.type AS type, c.\"notnull\" AS required FROM sqlite_schema t, pragma_table_info(t.name) c \
-                   WHERE t.type = 'table' AND t.name <> '_sqlx_migrations'";
+                   WHERE t.type = 'table' AND t.name <> '_sqlx_migrations' AND t.name NOT LIKE 'sqlite_%'";
     for row in sqlx::query(columns).fetch_all(sqlite).await.unwrap() {
         let column = (row.get::<String, _>("type"), row.get::<bool, _>("required"));
         ours.entry(row.get("t")).or_default().0.insert(row.get("c"), column);
     }
     let indexes = "SELECT t.name AS t, group_concat(c.name, ' ') AS columns FROM sqlite_schema t, pragma_index_list(t.name) i, pragma_index_info(i.name) c \
-                   WHERE t.type = 'table' AND t.name <> '_sqlx_migrations' GROUP BY t.name, i.name, i.\"unique\"";
+                   WHERE t.type = 'table' AND t.name <> '_sqlx_migrations' AND t.name NOT LIKE 'sqlite_%' GROUP BY t.name, i.name, i.\"unique\"";
     for row in sqlx::query(indexes).fetch_all(sqlite).await.unwrap() {
         let columns = row.get::<String, _>("columns").split(' ').map(str::to_owned).collect();
         ours.entry(row.get("t")).or_default().1.insert(columns);

@@ -163,3 +163,16 @@ CREATE INDEX audit_events_changes ON audit_events (organization_id, resource, id
 CREATE INDEX audit_events_by_actor_name ON audit_events (organization_id, actor_name, id);
 CREATE INDEX audit_events_by_target_name ON audit_events (organization_id, target_name, id);
 CREATE INDEX audit_events_denied ON audit_events (organization_id, id) WHERE outcome = 'denied';
+
+-- SQLite gathers no statistics by itself, and takes the index on organizations for a selective one: it would read all events of an organization for those of one
+-- name. So it is told what a large table looks like: rows, then rows with the same first column, with the same first two, and so on.
+ANALYZE sqlite_schema;
+INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+    ('audit_events', 'sqlite_autoindex_audit_events_1', '1000000 1'),
+    ('audit_events', 'audit_events_by_organization', '1000000 100000 1'),
+    ('audit_events', 'audit_events_by_actor', '1000000 1000 1'),
+    ('audit_events', 'audit_events_by_actor_name', '1000000 100000 1000 1'),
+    ('audit_events', 'audit_events_by_target', '1000000 1000 1'),
+    ('audit_events', 'audit_events_by_target_name', '1000000 100000 1000 1'),
+    ('audit_events', 'audit_events_changes', '10000 1000 500 1'),
+    ('audit_events', 'audit_events_denied', '10000 1000 1');

@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 /// A list, newest first. `$drive` decides which index it is read by; the other conditions are looked at on the way. The link to an account that is gone is left
 /// out: the event keeps the name. (Not by EXISTS: PostgreSQL would read all accounts first.)
 macro_rules! list {
-    ($drive:expr) => {
+    ($drive:literal) => {
         concat!(
             "SELECT e.id, e.organization_id, e.occurred_at, e.actor_kind,",
             " CASE WHEN e.actor_kind = 'service_account' THEN (SELECT a.id FROM service_accounts a WHERE a.id = e.actor_id) ELSE e.actor_id END AS actor_id,",
@@ -27,14 +27,6 @@ macro_rules! list {
     };
 }
 
-/// Someone else's events are left out, without the index on organizations: SQLite, which knows nothing of how many there are, would take it for the better one,
-/// and read all events of the organization.
-macro_rules! of_organization {
-    () => {
-        "CASE WHEN e.organization_id = $1 THEN 1 END = 1"
-    };
-}
-
 /// The exchanges of an account (`$2`), or of one of its keys (`$3`), with ids from `$4` on.
 macro_rules! exchanges {
     ($select:literal, $rest:literal) => {
@@ -42,8 +34,7 @@ macro_rules! exchanges {
             "SELECT ",
             $select,
             " FROM audit_events e WHERE ",
-            of_organization!(),
-            " AND e.actor_id = $2 AND (e.api_key_id = $3 OR $3 IS NULL)",
+            "e.organization_id = $1 AND e.actor_id = $2 AND (e.api_key_id = $3 OR $3 IS NULL)",
             " AND e.id >= $4 AND e.action = 'token.issue' AND e.outcome = 'granted'",
             $rest
         )
@@ -55,8 +46,8 @@ statements! {
               target_kind, target_id, target_name, outcome, reason, address, user_agent, request_id, token_expires_at, details) \
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
     LIST = list!("e.organization_id = $1");
-    LIST_BY_ACTOR = list!(concat!(of_organization!(), " AND e.actor_id = $4"));
-    LIST_BY_TARGET = list!(concat!(of_organization!(), " AND e.target_id = $6"));
+    LIST_BY_ACTOR = list!("e.organization_id = $1 AND e.actor_id = $4");
+    LIST_BY_TARGET = list!("e.organization_id = $1 AND e.target_id = $6");
     LIST_CHANGES = list!("e.organization_id = $1 AND e.resource = $8 AND e.resource <> 'token'");
     LIST_BY_ACTOR_NAME = list!("e.organization_id = $1 AND e.actor_name = $5");
     LIST_BY_TARGET_NAME = list!("e.organization_id = $1 AND e.target_name = $7");

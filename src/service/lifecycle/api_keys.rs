@@ -303,8 +303,11 @@ impl Lifecycle {
     /// Where the caller may not, or there is none.
     pub async fn compromise_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<KeyDetails, LifecycleError> {
         let (mut tx, caller, account, mut details) = self.begin_with_key(caller, account, key).await?;
-        self.mark_compromised(&mut tx, &account, &mut details, caller.actor(), origin, "reported_by_manager").await?;
-        tx.commit().await?;
+        // Marked again, there is nothing to do and nothing to record.
+        if details.key.compromised_at.is_none() {
+            self.mark_compromised(&mut tx, &account, &mut details, caller.actor(), origin, "reported_by_manager").await?;
+            tx.commit().await?;
+        }
         Ok(details)
     }
 
@@ -317,7 +320,6 @@ impl Lifecycle {
         let mut tx = self.store.begin().await?;
         let account = tx.lock_service_account(found.account.organization_id, found.account.id).await?.ok_or(LifecycleError::UnknownKey)?;
         let mut details = find_key(&mut tx, &account, found.key.id).await?;
-        // Reported again, there is nothing to do and nothing to record.
         if details.key.compromised_at.is_some() {
             return Ok(());
         }
@@ -341,7 +343,7 @@ impl Lifecycle {
     ) -> Result<(), LifecycleError> {
         let now = self.sources.now();
         details.key.active = false;
-        details.key.compromised_at = details.key.compromised_at.or(Some(now));
+        details.key.compromised_at = Some(now);
         if let Some(retained) = &mut details.retained {
             retained.retained_until = retained.retained_until.map(|end| end.min(now));
         }
