@@ -1,7 +1,7 @@
 //! The database: the only user of sqlx.
 //!
-//! Two engines, one text: SQL stands in constants, written so that SQLite and PostgreSQL both take it, and [`on!`] expands one body for each engine. What has
-//! to differ stands side by side in [`dialect`]. Reads that find nothing answer `Ok(None)`; a failure of the database is never "not found".
+//! Two engines, one text: SQL stands in constants, written so that SQLite and PostgreSQL both take it, and `on!` expands one body for each engine. What has
+//! to differ stands side by side in `dialect`. Reads that find nothing answer `Ok(None)`; a failure of the database is never "not found".
 //!
 //! May not know: HTTP, tokens, the rules of who may do what.
 
