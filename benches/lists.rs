@@ -128,7 +128,7 @@ async fn run(engine: &str, url: &str) {
         let milliseconds = |index: usize| times[index].as_secs_f64() * 1_000.0;
         println!("| `{}` | {items} | {:.1} | {:.1} |", path.replace(&some.to_string(), "ID"), milliseconds(ROUNDS / 2), milliseconds(ROUNDS - 1));
     }
-    plans(&store).await;
+    plans(&store, organization, some).await;
     drop(stop);
     running.await.unwrap().unwrap();
 }
@@ -240,17 +240,33 @@ async fn analyze(store: &Store) {
     }
 }
 
-/// The plan of every list, with likely values in the place of its parameters.
-async fn plans(store: &Store) {
+/// The plan of every list, with real values in the place of its parameters.
+async fn plans(store: &Store, organization: OrganizationId, account: ServiceAccountId) {
     println!("\nPlans:\n");
-    let uuid = Uuid::from_u128(1);
+    let literal = |id: Uuid| match store.pool() {
+        Db::Sqlite(_) => format!("x'{}'", id.simple()),
+        Db::Postgres(_) => format!("'{id}'::uuid"),
+    };
+    let (organization, account) = (literal(organization.0), literal(account.0));
+    let (first, last) = (literal(Uuid::nil()), literal(Uuid::max()));
     for (module, name, sql) in statements() {
-        let values: Vec<String> = match (module, store.pool()) {
-            (_, _) if !name.starts_with("LIST") => continue,
-            ("audit", Db::Sqlite(_)) => audit_values(name, "x'00000000000000000000000000000001'"),
-            ("audit", Db::Postgres(_)) => audit_values(name, &format!("'{uuid}'::uuid")),
-            ("service_account", Db::Sqlite(_)) => account_values("x'00000000000000000000000000000001'"),
-            ("service_account", Db::Postgres(_)) => account_values(&format!("'{uuid}'::uuid")),
+        let only = |wanted: &str, value: &str| if name == wanted { value.to_owned() } else { "NULL".to_owned() };
+        let values = match module {
+            _ if !name.starts_with("LIST") => continue,
+            "audit" => vec![
+                organization.clone(),
+                first.clone(),
+                last.clone(),
+                only("LIST_BY_ACTOR", &account),
+                only("LIST_BY_ACTOR_NAME", "'account-1'"),
+                only("LIST_BY_TARGET", &account),
+                only("LIST_BY_TARGET_NAME", "'account-1'"),
+                only("LIST_CHANGES", "'api_key'"),
+                "NULL".to_owned(),
+                only("LIST_DENIED", "'denied'"),
+                "51".to_owned(),
+            ],
+            "service_account" => [&organization, &first, "NULL", "FALSE", "NULL", "NULL", "51", "'account-1'"].map(str::to_owned).to_vec(),
             _ => continue,
         };
         // From the last to the first, so that $1 is not taken for the beginning of $11.
@@ -268,19 +284,4 @@ async fn plans(store: &Store) {
         };
         println!("- {module}::{name}: {}", lines.join("; "));
     }
-}
-
-fn audit_values(name: &str, id: &str) -> Vec<String> {
-    let text = |wanted: &str, value: &str| if name.contains(wanted) { format!("'{value}'") } else { "NULL".to_owned() };
-    let by = |wanted: &str| if name == wanted { id.to_owned() } else { "NULL".to_owned() };
-    let resource = if name == "LIST_CHANGES" { "'api_key'" } else { "NULL" };
-    let outcome = if name == "LIST_DENIED" { "'denied'" } else { "NULL" };
-    let last = id.replace("0000", "ffff");
-    let (actor, target) = (by("LIST_BY_ACTOR"), by("LIST_BY_TARGET"));
-    let (actor_name, target_name) = (text("ACTOR_NAME", "nobody"), text("TARGET_NAME", "nobody"));
-    [id, id, &last, &actor, &actor_name, &target, &target_name, resource, "NULL", outcome, "51"].map(str::to_owned).to_vec()
-}
-
-fn account_values(id: &str) -> Vec<String> {
-    [id, id, "NULL", "FALSE", "NULL", "NULL", "51", "'nobody'"].map(str::to_owned).to_vec()
 }
