@@ -14,11 +14,11 @@ use governor::{Quota, RateLimiter};
 use secrecy::ExposeSecret;
 use tokio::net::TcpSocket;
 
-use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings};
+use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings, Users};
 use crate::http::{self, Limits, Metrics, State};
 use crate::service::{
-    Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Lifecycle, Login, Passwords, Recorder, Signing, SigningError,
-    Sources, Upkeep, Usage,
+    Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Login, Management, Passwords, Recorder, Rules, Signing,
+    SigningError, Sources, Upkeep, Usage,
 };
 use crate::store::{Store, StoreError};
 
@@ -83,7 +83,8 @@ impl Application {
         let master = master_key::find(&config.signing, &config.database, store.count_signing_keys().await? > 0, &*sources.random)?;
         let signing = Arc::new(Signing::open(store.clone(), master, sources.clone()).await?);
         let passwords = passwords(&config.passwords, &sources);
-        let first_start = administration(&store, &sources, passwords.clone(), &config.api_keys)
+        let rules = rules(&config.api_keys, &config.users, Some(issuer.clone()));
+        let first_start = administration(&store, &sources, passwords.clone(), rules.clone())
             .bootstrap(&config.bootstrap.admin_email, config.bootstrap.admin_password.as_ref())
             .await?;
 
@@ -101,9 +102,9 @@ impl Application {
             prefix: config.api_keys.prefix.clone(),
         };
         let state = web::Data::new(State {
-            login: Login::new(context.clone(), passwords, recorder),
+            login: Login::new(context.clone(), passwords.clone(), recorder),
             authenticator: Authenticator::new(context, config.api_keys.direct_use),
-            lifecycle: lifecycle(&store, &sources, &config.api_keys),
+            management: Management::new(store.clone(), sources.clone(), passwords, rules),
             audit_log: AuditLog::new(store.clone(), sources.clone()),
             reports: config.api_keys.reports_per_minute.map(|reports| RateLimiter::keyed(Quota::per_minute(reports))),
             trusted_proxies: config.server.trusted_proxies,
@@ -196,19 +197,21 @@ impl Application {
 /// Where it cannot be opened.
 pub async fn open_administration(config: &Config, sources: &Sources) -> Result<Administration, StartError> {
     let store = open(&config.database).await?;
-    Ok(administration(&store, sources, passwords(&config.passwords, sources), &config.api_keys))
+    let rules = rules(&config.api_keys, &config.users, config.server.public_url.clone());
+    Ok(administration(&store, sources, passwords(&config.passwords, sources), rules))
 }
 
-fn administration(store: &Store, sources: &Sources, passwords: Passwords, settings: &ApiKeys) -> Administration {
-    Administration::new(store.clone(), sources.clone(), passwords, lifecycle(store, sources, settings))
+fn administration(store: &Store, sources: &Sources, passwords: Passwords, rules: Rules) -> Administration {
+    let management = Management::new(store.clone(), sources.clone(), passwords.clone(), rules);
+    Administration::new(store.clone(), sources.clone(), passwords, management)
 }
 
-fn lifecycle(store: &Store, sources: &Sources, settings: &ApiKeys) -> Lifecycle {
-    Lifecycle::new(store.clone(), sources.clone(), settings.prefix.clone(), settings.max_retention)
+fn rules(keys: &ApiKeys, users: &Users, issuer: Option<String>) -> Rules {
+    Rules { prefix: keys.prefix.clone(), max_retention: keys.max_retention, invitation_lifetime: users.invitation_lifetime, issuer }
 }
 
 fn passwords(settings: &PasswordSettings, sources: &Sources) -> Passwords {
-    Passwords::new(sources.clone(), settings.concurrency, settings.queue_timeout)
+    Passwords::new(sources.clone(), settings.params.clone(), settings.concurrency, settings.queue_timeout)
 }
 
 async fn open(database: &Database) -> Result<Store, StoreError> {

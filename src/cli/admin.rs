@@ -10,11 +10,11 @@ use zeroize::Zeroizing;
 use super::{Outcome, print, say};
 use crate::app::{open_administration, system_sources};
 use crate::config::Config;
+use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::id::Reference;
 use crate::domain::name::{Audience, Email, Invalid, Name, Slug, WorkspaceUrl, check_password};
-use crate::domain::role::Role;
 use crate::domain::signing::SigningAlgorithm;
-use crate::service::{IssueKey, NewWorkspace, generate_password};
+use crate::service::{HolderReference, IssueKey, NewWorkspace, generate_password};
 
 /// What to do where a generated password was not seen.
 const LOST_PASSWORD: &str = "the password is lost; get another with `hourpass admin reset-password`";
@@ -29,6 +29,8 @@ pub(super) enum Admin {
     CreateWorkspace(CreateWorkspaceArguments),
     /// Make a person known, who signs in with email and password.
     CreateUser(CreateUserArguments),
+    /// Give a service account or a person roles. Those that they hold already are left as they are.
+    AssignRole(AssignRoleArguments),
     /// Replace a person's password, and end all their sign-ins.
     ResetPassword(ResetPasswordArguments),
 }
@@ -42,8 +44,8 @@ pub(super) struct IssueKeyArguments {
     #[arg(long, value_name = "NAME", value_parser = Name::parse)]
     service_account: Name,
     /// A role for the account, such as "Organization Admin" or workspace-viewer; may be given several times.
-    #[arg(long = "role", value_name = "ROLE")]
-    roles: Vec<Role>,
+    #[arg(long = "role", value_name = "ROLE", value_parser = reference)]
+    roles: Vec<Reference>,
     /// Slug or id of the workspace in which workspace roles are given.
     #[arg(long, value_name = "SLUG", value_parser = reference)]
     workspace: Option<Reference>,
@@ -99,10 +101,39 @@ pub(super) struct CreateUserArguments {
     #[arg(long, value_parser = Email::parse)]
     email: Email,
     /// A role in the organization, such as "Organization Admin"; may be given several times.
-    #[arg(long = "role", value_name = "ROLE")]
-    roles: Vec<Role>,
+    #[arg(long = "role", value_name = "ROLE", value_parser = reference)]
+    roles: Vec<Reference>,
     #[command(flatten)]
     password: PasswordArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AssignRoleArguments {
+    /// Slug of the organization.
+    #[arg(long, value_name = "SLUG")]
+    organization: String,
+    #[command(flatten)]
+    holder: HolderArguments,
+    /// A role, such as "Organization Admin" or platform-admin; may be given several times.
+    #[arg(long = "role", value_name = "ROLE", value_parser = reference, required = true)]
+    roles: Vec<Reference>,
+    /// Slug or id of the workspace in which workspace roles are given.
+    #[arg(long, value_name = "SLUG", value_parser = reference)]
+    workspace: Option<Reference>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct HolderArguments {
+    /// Name or id of a service account.
+    #[arg(long, value_name = "NAME", value_parser = reference)]
+    service_account: Option<Reference>,
+    /// Email address or id of a person.
+    #[arg(long, value_name = "EMAIL", value_parser = reference)]
+    user: Option<Reference>,
+    /// Name or id of a team.
+    #[arg(long, value_name = "NAME", value_parser = reference)]
+    team: Option<Reference>,
 }
 
 #[derive(Debug, Args)]
@@ -151,8 +182,9 @@ impl Admin {
             }
             Self::CreateWorkspace(arguments) => {
                 let CreateWorkspaceArguments { organization, slug, name, url, audience, signing_algorithm, token_lifetime } = arguments;
-                let wanted = NewWorkspace { organization, slug, name, url, audience, signing_algorithm, token_lifetime };
-                let workspace = administration.create_workspace(wanted).await?;
+                let (labels, claims) = (Labels::default(), CustomClaims::default());
+                let wanted = NewWorkspace { slug, name, url, audience, signing_algorithm, token_lifetime, labels, claims };
+                let workspace = administration.create_workspace(&organization, wanted).await?;
                 say(&format!("made workspace {}; its tokens have the audience {}", workspace.slug, workspace.audience));
                 print(&format!("{}\n", workspace.id), "it was made")?;
             }
@@ -163,6 +195,14 @@ impl Admin {
                 if generated {
                     print(&format!("{}\n", password.expose_secret()), LOST_PASSWORD)?;
                 }
+            }
+            Self::AssignRole(arguments) => {
+                let HolderArguments { service_account, user, team } = arguments.holder;
+                let holder =
+                    service_account.map(HolderReference::ServiceAccount).or(user.map(HolderReference::User)).or(team.map(HolderReference::Team));
+                let holder = holder.ok_or("name whom the roles are for: --service-account, --user or --team")?;
+                administration.assign_roles(&arguments.organization, &holder, &arguments.roles, arguments.workspace.as_ref()).await?;
+                say("given");
             }
             Self::ResetPassword(arguments) => {
                 let (password, generated) = arguments.password.get()?;

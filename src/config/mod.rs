@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub use layers::{ConfigError, Layers};
-pub use sections::{ApiKeys, Audit, Bootstrap, Database, Log, LogFormat, Passwords, Server, Signing};
+pub use sections::{ApiKeys, Audit, Bootstrap, Database, Log, LogFormat, Passwords, Server, Signing, Users};
 
 /// Every setting.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Config {
     pub audit: Audit,
     /// `[passwords]`
     pub passwords: Passwords,
+    /// `[users]`
+    pub users: Users,
     /// `[bootstrap]`
     pub bootstrap: Bootstrap,
     /// `[log]`
@@ -50,6 +52,7 @@ impl Config {
             api_keys: ApiKeys::read(&layers)?,
             audit: Audit::read(&layers)?,
             passwords: Passwords::read(&layers)?,
+            users: Users::read(&layers)?,
             bootstrap: Bootstrap::read(&layers)?,
             log: Log::read(&layers)?,
             warnings,

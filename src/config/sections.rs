@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use argon2::Params;
 use ipnet::IpNet;
 use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
@@ -147,6 +148,8 @@ impl Audit {
 /// How passwords are hashed.
 #[derive(Debug)]
 pub struct Passwords {
+    /// What a new hash costs.
+    pub params: Params,
     /// Hashes at once; never 0.
     pub concurrency: usize,
     /// The longest wait for a turn.
@@ -155,10 +158,27 @@ pub struct Passwords {
 
 impl Passwords {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        // From what OWASP asks for upwards.
+        let memory = layers.number("passwords.memory_kib", i64::from(Params::DEFAULT_M_COST)..=1_048_576)?;
+        let passes = layers.number("passwords.passes", i64::from(Params::DEFAULT_T_COST)..=100)?;
         Ok(Self {
+            params: Params::new(memory, passes, Params::DEFAULT_P_COST, None).unwrap_or_default(),
             concurrency: or_cores(layers.number("passwords.concurrency", 0..=1_024)?),
             queue_timeout: layers.duration("passwords.queue_timeout", MILLISECOND..=30 * SECOND)?,
         })
+    }
+}
+
+/// How people come in.
+#[derive(Debug)]
+pub struct Users {
+    /// How long an invitation counts.
+    pub invitation_lifetime: Duration,
+}
+
+impl Users {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self { invitation_lifetime: layers.duration("users.invitation_lifetime", MINUTE..=60 * 24 * 60 * MINUTE)? })
     }
 }
 

@@ -1,187 +1,401 @@
 //! Who may do what: the permissions that someone holds, and where.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
-use super::id::WorkspaceId;
+use serde::Serialize;
+
+use super::id::{ProjectId, RoleAssignmentId, TeamId, WorkspaceId};
+use super::name::{Invalid, Name};
 use super::permission::{self, Permission};
 use super::role::Role;
 
+/// How far a place reaches, the widest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// This Hourpass, and nothing inside of any organization.
+    Platform,
+    /// One organization, and so each of its workspaces.
+    Organization,
+    /// One workspace, and so each of its projects.
+    Workspace,
+    /// One project.
+    Project,
+}
+
+impl Level {
+    /// As in JSON and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Platform => "platform",
+            Self::Organization => "organization",
+            Self::Workspace => "workspace",
+            Self::Project => "project",
+        }
+    }
+
+    /// Whether `permission` can be held at a place of this level. What a workspace does with those of the catalogue is its own business.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn admits(self, permission: &Permission) -> Result<(), Invalid> {
+        let catalogue = permission::CATALOGUE.iter().any(|(name, _)| *name == permission.as_str());
+        let narrowest = permission.built_in().map_or(Self::Project, |built_in| built_in.narrowest);
+        match self {
+            Self::Platform if narrowest != Self::Platform => Err(Invalid(format!("{permission} is nothing that is held on the whole platform"))),
+            _ if catalogue || self <= narrowest && (narrowest != Self::Platform || self == Self::Platform) => Ok(()),
+            _ if narrowest == Self::Platform => Err(Invalid(format!("{permission} is held on the whole platform only, which goes beyond a {self}"))),
+            _ => Err(Invalid(format!("{permission} is held in a whole {narrowest} only, which goes beyond a {self}"))),
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Level {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let all = [Self::Platform, Self::Organization, Self::Workspace, Self::Project];
+        all.into_iter().find(|level| level.as_str() == text).ok_or_else(|| Invalid("must be organization, workspace or project".to_owned()))
+    }
+}
+
+/// Where something is given and held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// On this Hourpass.
+    Platform,
+    /// In the whole organization.
+    Organization,
+    /// In this workspace.
+    Workspace(WorkspaceId),
+    /// In this project of this workspace.
+    Project(WorkspaceId, ProjectId),
+}
+
+impl Place {
+    /// The place of a permission in the `scope` of a token for Hourpass.
+    #[must_use]
+    pub fn at_hourpass(permission: &Permission) -> Self {
+        let platform = permission.built_in().is_some_and(|it| it.narrowest == Level::Platform);
+        if platform { Self::Platform } else { Self::Organization }
+    }
+
+    /// How far it reaches.
+    #[must_use]
+    pub const fn level(self) -> Level {
+        match self {
+            Self::Platform => Level::Platform,
+            Self::Organization => Level::Organization,
+            Self::Workspace(_) => Level::Workspace,
+            Self::Project(..) => Level::Project,
+        }
+    }
+
+    /// The workspace that it is, or is in.
+    #[must_use]
+    pub const fn workspace(self) -> Option<WorkspaceId> {
+        match self {
+            Self::Workspace(id) | Self::Project(id, _) => Some(id),
+            Self::Platform | Self::Organization => None,
+        }
+    }
+
+    /// The project that it is.
+    #[must_use]
+    pub const fn project(self) -> Option<ProjectId> {
+        match self {
+            Self::Project(_, id) => Some(id),
+            _ => None,
+        }
+    }
+
+    /// This place and those around it: what is held there is held here. The platform is around nothing.
+    fn around(self) -> impl Iterator<Item = Self> {
+        let organization = (self != Self::Platform && self != Self::Organization).then_some(Self::Organization);
+        let workspace = self.project().and(self.workspace()).map(Self::Workspace);
+        [Some(self), workspace, organization].into_iter().flatten()
+    }
+}
+
 /// Permissions at one place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grant {
-    /// All that exist there, also those that are added later.
-    Everything,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// All that there are, also those that are added later.
+    pub everything: bool,
+    /// All that only look (`….read`), also those that are added later.
+    pub reading: bool,
     /// These.
-    These(BTreeSet<Permission>),
+    pub named: BTreeSet<Permission>,
 }
 
 impl Grant {
-    /// No permission.
-    pub const NOTHING: Self = Self::These(BTreeSet::new());
-
-    fn holds(&self, permission: &Permission) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::These(permissions) => permissions.contains(permission),
-        }
+    /// These permissions.
+    #[must_use]
+    pub fn these(permissions: impl IntoIterator<Item = Permission>) -> Self {
+        Self { named: permissions.into_iter().collect(), ..Self::default() }
     }
 
-    /// What either gives.
+    /// Whether this permission is among them.
     #[must_use]
-    pub fn union(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::These(mut ours), Self::These(theirs)) => {
-                ours.extend(theirs);
-                Self::These(ours)
-            }
-            _ => Self::Everything,
-        }
+    pub fn holds(&self, permission: &Permission) -> bool {
+        self.everything || self.reading && permission.action() == "read" || self.named.contains(permission)
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.everything |= other.everything;
+        self.reading |= other.reading;
+        self.named.extend(other.named.iter().cloned());
     }
 
     fn covers(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Everything, _) => true,
-            (Self::These(_), Self::Everything) => false,
-            (Self::These(ours), Self::These(theirs)) => theirs.is_subset(ours),
+        self.everything || !other.everything && (self.reading || !other.reading) && other.named.iter().all(|permission| self.holds(permission))
+    }
+
+    /// As people read it: `*` is everything, `*.read` all that only looks.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let wide = [self.everything.then_some("*"), self.reading.then_some("*.read")];
+        wide.into_iter().flatten().chain(self.named.iter().map(Permission::as_str))
+    }
+}
+
+/// What was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// A role.
+    Role(Role),
+    /// Permissions without a role.
+    Permissions(BTreeSet<Permission>),
+}
+
+impl Given {
+    /// The permissions.
+    #[must_use]
+    pub fn grant(&self) -> Grant {
+        match self {
+            Self::Role(role) => role.grant.clone(),
+            Self::Permissions(permissions) => Grant::these(permissions.iter().cloned()),
         }
     }
 }
 
-/// A role, and the workspace it is given in; without one, it is given in the whole organization.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Something that someone was given, themselves or through a team.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
-    /// What is given.
-    pub role: Role,
+    /// Its id.
+    pub id: RoleAssignmentId,
+    /// What.
+    pub given: Given,
     /// Where.
-    pub workspace: Option<WorkspaceId>,
+    pub place: Place,
+    /// The team that it was given to, where it came to its members so.
+    pub team: Option<(TeamId, Name)>,
 }
 
-/// All that someone may do in their organization.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
-    organization: Grant,
-    workspaces: BTreeMap<WorkspaceId, Grant>,
-}
+/// All that someone may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Access(BTreeMap<Place, Grant>);
 
 impl Access {
     /// What these assignments add up to.
     #[must_use]
     pub fn of(assignments: &[Assignment]) -> Self {
-        let mut access = Self { organization: Grant::NOTHING, workspaces: BTreeMap::new() };
-        for assignment in assignments {
-            let held = match assignment.workspace {
-                Some(id) => access.workspaces.entry(id).or_insert(Grant::NOTHING),
-                None => &mut access.organization,
-            };
-            *held = std::mem::replace(held, Grant::NOTHING).union(assignment.role.grant());
-        }
-        access
+        assignments.iter().map(|assignment| (assignment.place, assignment.given.grant())).collect()
     }
 
-    /// Whether they hold this permission in the organization as a whole.
+    /// Whether they hold this permission at this place, or around it.
     #[must_use]
-    pub fn holds(&self, permission: &Permission) -> bool {
-        self.organization.holds(permission)
+    pub fn holds(&self, permission: &Permission, place: Place) -> bool {
+        place.around().any(|place| self.0.get(&place).is_some_and(|grant| grant.holds(permission)))
     }
 
-    /// What they may do at Hourpass itself.
+    /// Whether they hold this permission at any place at all.
+    #[must_use]
+    pub fn holds_somewhere(&self, permission: &Permission) -> bool {
+        let widest = Place::at_hourpass(permission).level();
+        let narrowest = permission.built_in().map_or(Level::Project, |it| it.narrowest);
+        self.0.iter().any(|(place, grant)| (widest..=narrowest).contains(&place.level()) && grant.holds(permission))
+    }
+
+    /// What they may do at Hourpass itself, in the whole organization and on the platform.
     #[must_use]
     pub fn at_hourpass(&self) -> Vec<Permission> {
-        permission::HOURPASS.iter().filter(|permission| self.holds(permission)).cloned().collect()
+        let own = permission::HOURPASS.iter().map(|it| &it.permission);
+        own.filter(|permission| self.holds(permission, Place::at_hourpass(permission))).cloned().collect()
     }
 
-    /// What they may do at this workspace: what they hold there, and what they hold in the whole organization.
+    /// What they may do at Hourpass in single workspaces and projects only.
     #[must_use]
-    pub fn at_workspace(&self, id: WorkspaceId) -> Vec<Permission> {
-        let there = self.workspaces.get(&id);
-        let held = |permission: &&Permission| self.holds(permission) || there.is_some_and(|grant| grant.holds(permission));
-        permission::WORKSPACE.iter().filter(held).cloned().collect()
+    pub fn at_parts_of_hourpass(&self) -> Vec<(Place, Vec<Permission>)> {
+        let parts = self.0.keys().filter(|place| place.workspace().is_some());
+        let there = |place: &Place| {
+            let level = place.level();
+            self.only_at(*place, permission::HOURPASS.iter().filter(|it| level <= it.narrowest).map(|it| &it.permission))
+        };
+        parts.filter_map(there).collect()
     }
 
-    /// What is left of this in the hands of a token for Hourpass with this `scope`: a token never does more than it says, even where its holder may. A scope
-    /// that names all that is held at Hourpass leaves everything.
+    /// Which of these permissions of its catalogue they hold in the whole workspace.
     #[must_use]
-    pub fn narrowed(&self, scope: &str) -> Self {
-        let named: BTreeSet<&str> = scope.split(' ').collect();
-        if self.at_hourpass().iter().all(|permission| named.contains(permission.as_str())) {
-            return self.clone();
-        }
-        let left = self.at_hourpass().into_iter().filter(|permission| named.contains(permission.as_str()));
-        Self { organization: Grant::These(left.collect()), workspaces: BTreeMap::new() }
+    pub fn at_workspace(&self, id: WorkspaceId, catalogue: &[Permission]) -> Vec<Permission> {
+        catalogue.iter().filter(|permission| self.holds(permission, Place::Workspace(id))).cloned().collect()
+    }
+
+    /// Which of these permissions they hold in single projects of the workspace only.
+    #[must_use]
+    pub fn at_projects(&self, id: WorkspaceId, catalogue: &[Permission]) -> Vec<(Place, Vec<Permission>)> {
+        let projects = self.0.keys().filter(|place| place.project().is_some() && place.workspace() == Some(id));
+        projects.filter_map(|place| self.only_at(*place, catalogue.iter())).collect()
+    }
+
+    /// Those of `permissions` that are held at `place` and not around it.
+    fn only_at<'a>(&self, place: Place, permissions: impl Iterator<Item = &'a Permission>) -> Option<(Place, Vec<Permission>)> {
+        let around = |permission: &Permission| place.around().skip(1).any(|place| self.holds(permission, place));
+        let only: Vec<_> = permissions.filter(|permission| self.holds(permission, place) && !around(permission)).cloned().collect();
+        (!only.is_empty()).then_some((place, only))
+    }
+
+    /// What is left of this in the hands of a token that names `token`: never more than it says, even where its holder may.
+    #[must_use]
+    pub fn narrowed(&self, token: &Self) -> Self {
+        let places: BTreeSet<_> = self.0.keys().chain(token.0.keys()).copied().collect();
+        let left = places.into_iter().map(|place| {
+            let named = place.around().filter_map(|place| token.0.get(&place)).flat_map(|grant| grant.named.iter());
+            (place, Grant::these(named.filter(|permission| self.holds(permission, place)).cloned()))
+        });
+        left.collect()
     }
 
     /// Whether nothing in `other` goes beyond this: no one gives what they do not hold.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        self.organization.covers(&other.organization)
-            && other.workspaces.iter().all(|(id, theirs)| {
-                let ours = self.workspaces.get(id).unwrap_or(&Grant::NOTHING).clone().union(self.organization.clone());
-                ours.covers(theirs)
-            })
+        other.0.iter().all(|(place, theirs)| self.covers_at(*place, theirs))
+    }
+
+    /// Whether all of this grant is held at this place.
+    #[must_use]
+    pub fn covers_at(&self, place: Place, grant: &Grant) -> bool {
+        let mut ours = Grant::default();
+        place.around().filter_map(|place| self.0.get(&place)).for_each(|grant| ours.add(grant));
+        ours.covers(grant)
+    }
+}
+
+impl FromIterator<(Place, Grant)> for Access {
+    fn from_iter<I: IntoIterator<Item = (Place, Grant)>>(grants: I) -> Self {
+        let mut access = Self::default();
+        for (place, grant) in grants {
+            access.0.entry(place).or_default().add(&grant);
+        }
+        access
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::role;
     use uuid::Uuid;
 
-    fn workspace(number: u128) -> WorkspaceId {
-        WorkspaceId(Uuid::from_u128(number))
-    }
+    const ONE: WorkspaceId = WorkspaceId(Uuid::from_u128(1));
+    const TWO: WorkspaceId = WorkspaceId(Uuid::from_u128(2));
+    const PROJECT: Place = Place::Project(ONE, ProjectId(Uuid::from_u128(3)));
 
-    fn access(assignments: &[(Role, Option<u128>)]) -> Access {
-        Access::of(&assignments.iter().map(|(role, id)| Assignment { role: *role, workspace: id.map(workspace) }).collect::<Vec<_>>())
+    fn access(roles: &[(&str, Place)]) -> Access {
+        roles.iter().map(|(name, place)| (*place, role::built_in(name).unwrap().grant.clone())).collect()
     }
 
     fn names(permissions: &[Permission]) -> Vec<&str> {
         permissions.iter().map(Permission::as_str).collect()
     }
 
+    fn catalogue() -> Vec<Permission> {
+        permission::CATALOGUE.iter().map(|(name, _)| Permission::parse(name).unwrap()).collect()
+    }
+
     #[test]
     fn a_workspace_role_reaches_no_further() {
-        let viewer = access(&[(Role::WorkspaceViewer, Some(1))]);
-        assert_eq!(names(&viewer.at_workspace(workspace(1))), ["pipelines.read", "nodes.read", "secrets.read", "alerts.read", "audit.read"]);
-        assert!(viewer.at_workspace(workspace(2)).is_empty());
+        let viewer = access(&[("Workspace Viewer", Place::Workspace(ONE))]);
+        assert_eq!(names(&viewer.at_workspace(ONE, &catalogue())), ["pipelines.read", "nodes.read", "secrets.read", "alerts.read", "audit.read"]);
+        assert!(viewer.at_workspace(TWO, &catalogue()).is_empty());
         assert!(viewer.at_hourpass().is_empty());
+        assert!(viewer.holds(&Permission::WORKSPACES_READ, Place::Workspace(ONE)) && viewer.holds(&Permission::WORKSPACES_READ, PROJECT));
+        assert!(!viewer.holds(&Permission::WORKSPACES_READ, Place::Organization));
+        // The workspace's own audit trail, not ours.
+        assert!(!viewer.holds_somewhere(&Permission::AUDIT_READ) && viewer.holds_somewhere(&Permission::ROLES_READ));
     }
 
     #[test]
-    fn an_organization_role_reaches_every_workspace() {
-        let admin = access(&[(Role::OrganizationAdmin, None)]);
-        assert_eq!(admin.at_workspace(workspace(1)).len(), permission::WORKSPACE.len());
-        assert_eq!(admin.at_hourpass().len(), permission::HOURPASS.len());
+    fn an_organization_role_reaches_every_workspace_and_not_the_platform() {
+        let admin = access(&[("Organization Admin", Place::Organization)]);
+        assert_eq!(admin.at_workspace(ONE, &catalogue()), catalogue());
+        assert_eq!(admin.at_hourpass().len(), permission::HOURPASS.iter().filter(|it| it.narrowest != Level::Platform).count());
+        assert!(!admin.holds_somewhere(&Permission::PLATFORM_MANAGE));
+        let platform = access(&[("Platform Admin", Place::Platform)]);
+        assert!(platform.holds(&Permission::PLATFORM_MANAGE, Place::Platform));
+        assert!(platform.at_workspace(ONE, &catalogue()).is_empty() && !platform.holds(&Permission::AUDIT_READ, Place::Organization));
+        assert!(!admin.covers(&platform) && !platform.covers(&admin));
     }
 
     #[test]
-    fn roles_add_up() {
-        let both = access(&[(Role::WorkspaceViewer, Some(1)), (Role::WorkspaceDeveloper, Some(1)), (Role::OrganizationMember, None)]);
-        assert!(names(&both.at_workspace(workspace(1))).contains(&"pipelines.deploy"));
-        assert_eq!(names(&both.at_hourpass()), ["service_accounts.read"]);
+    fn what_is_held_in_one_project_only_is_told_apart() {
+        let both = access(&[("Workspace Viewer", Place::Workspace(ONE)), ("Project Contributor", PROJECT)]);
+        assert!(!names(&both.at_workspace(ONE, &catalogue())).contains(&"pipelines.deploy"));
+        assert_eq!(both.at_projects(ONE, &catalogue()), [(PROJECT, vec![Permission::parse("pipelines.deploy").unwrap()])]);
+        assert!(both.at_projects(TWO, &catalogue()).is_empty());
+        let admin = access(&[("Project Admin", PROJECT)]);
+        assert_eq!(admin.at_parts_of_hourpass(), [(PROJECT, vec![Permission::PROJECTS_MANAGE, Permission::ROLES_READ, Permission::ROLES_MANAGE])]);
     }
 
     #[test]
     fn a_narrowed_token_gives_away_no_more_than_it_names() {
-        let admin = access(&[(Role::OrganizationAdmin, None)]);
-        assert_eq!(admin.narrowed("service_accounts.read service_accounts.manage api_keys.manage audit.read organizations.manage"), admin);
-        let narrowed = admin.narrowed("api_keys.manage");
-        assert_eq!(names(&narrowed.at_hourpass()), ["api_keys.manage"]);
-        assert!(!narrowed.covers(&access(&[(Role::WorkspaceViewer, Some(1))])));
-        assert!(access(&[(Role::WorkspaceViewer, Some(1))]).narrowed("api_keys.manage").at_hourpass().is_empty());
+        let admin = access(&[("Organization Admin", Place::Organization), ("Workspace Viewer", Place::Workspace(ONE))]);
+        let token = |permission: Permission, place: Place| [(place, Grant::these([permission]))].into_iter().collect::<Access>();
+        let narrowed = admin.narrowed(&token(Permission::ROLES_MANAGE, Place::Organization));
+        assert_eq!(names(&narrowed.at_hourpass()), ["roles.manage"]);
+        assert!(!narrowed.covers(&access(&[("Workspace Viewer", Place::Workspace(ONE))])));
+        let there = admin.narrowed(&token(Permission::ROLES_MANAGE, Place::Workspace(TWO)));
+        assert!(there.holds(&Permission::ROLES_MANAGE, Place::Workspace(TWO)) && !there.holds(&Permission::ROLES_MANAGE, Place::Workspace(ONE)));
+        let viewer = access(&[("Workspace Viewer", Place::Workspace(ONE))]);
+        assert!(!viewer.narrowed(&token(Permission::ROLES_MANAGE, Place::Organization)).holds_somewhere(&Permission::ROLES_MANAGE));
     }
 
     #[test]
     fn covering_is_place_by_place() {
-        let organization_admin = access(&[(Role::OrganizationAdmin, None)]);
-        let workspace_admin = access(&[(Role::WorkspaceAdmin, Some(1))]);
-        let viewer_elsewhere = access(&[(Role::WorkspaceViewer, Some(2))]);
-        let auditor = access(&[(Role::OrganizationAuditor, None)]);
+        let organization_admin = access(&[("Organization Admin", Place::Organization)]);
+        let workspace_admin = access(&[("Workspace Admin", Place::Workspace(ONE))]);
+        let viewer_elsewhere = access(&[("Workspace Viewer", Place::Workspace(TWO))]);
+        let auditor = access(&[("Organization Auditor", Place::Organization)]);
+        let project = access(&[("Project Admin", PROJECT)]);
         assert!(organization_admin.covers(&organization_admin));
-        assert!(organization_admin.covers(&workspace_admin));
+        assert!(organization_admin.covers(&workspace_admin) && organization_admin.covers(&project));
+        assert!(workspace_admin.covers(&project) && !project.covers(&workspace_admin));
         assert!(!workspace_admin.covers(&organization_admin));
         assert!(!workspace_admin.covers(&viewer_elsewhere));
         assert!(auditor.covers(&viewer_elsewhere));
         assert!(!auditor.covers(&workspace_admin));
         assert!(viewer_elsewhere.covers(&access(&[])));
+    }
+
+    #[test]
+    fn a_place_admits_what_reaches_no_further() {
+        let admitted = |permission: &Permission| {
+            [Level::Platform, Level::Organization, Level::Workspace, Level::Project].map(|level| level.admits(permission).is_ok())
+        };
+        assert_eq!(admitted(&Permission::PLATFORM_MANAGE), [true, false, false, false]);
+        assert_eq!(admitted(&Permission::USERS_MANAGE), [false, true, false, false]);
+        assert_eq!(admitted(&Permission::WORKSPACES_MANAGE), [false, true, true, false]);
+        assert_eq!(admitted(&Permission::ROLES_MANAGE), [false, true, true, true]);
+        // It is in every catalogue, too.
+        assert_eq!(admitted(&Permission::AUDIT_READ), [false, true, true, true]);
+        assert_eq!(admitted(&Permission::parse("reports.write").unwrap()), [false, true, true, true]);
     }
 }

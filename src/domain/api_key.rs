@@ -27,6 +27,12 @@ impl KeyPrefix {
     /// The greatest length, in characters.
     pub const MAX: usize = 20;
 
+    /// What the secret of an invitation begins with: it has the form of a key, so that it is recognised where it does not belong.
+    #[must_use]
+    pub fn invitation() -> Self {
+        Self("hp_invite_".to_owned())
+    }
+
     /// A letter, then letters, digits and `_`, the last of them `_`; at most [`KeyPrefix::MAX`] characters.
     ///
     /// # Errors

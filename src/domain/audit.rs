@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use uuid::Uuid;
 
 use super::credential::{KeyCredential, UserCredential};
-use super::entity::{Organization, ServiceAccount, User, Workspace};
+use super::entity::{Organization, Project, ServiceAccount, Team, User, Workspace};
 use super::id::{ApiKeyId, AuditEventId, OrganizationId, RequestId, SessionId};
+use super::role::Role;
 use super::time::Timestamp;
 
 /// Where a request came from.
@@ -116,6 +117,24 @@ impl From<&ServiceAccount> for Target {
     }
 }
 
+impl From<&Project> for Target {
+    fn from(project: &Project) -> Self {
+        Self::new("project", project.id.0, &project.slug)
+    }
+}
+
+impl From<&Role> for Target {
+    fn from(role: &Role) -> Self {
+        Self::new("role", role.id.0, &role.name)
+    }
+}
+
+impl From<&Team> for Target {
+    fn from(team: &Team) -> Self {
+        Self::new("team", team.id.0, &team.name)
+    }
+}
+
 impl From<&User> for Target {
     fn from(user: &User) -> Self {
         Self::new("user", user.id.0, &user.email)
@@ -131,8 +150,20 @@ pub enum Action {
     OrganizationCreate,
     /// An organization was changed.
     OrganizationUpdate,
+    /// An organization was deleted.
+    OrganizationDelete,
     /// A workspace was made.
     WorkspaceCreate,
+    /// A workspace was changed.
+    WorkspaceUpdate,
+    /// A workspace was deleted.
+    WorkspaceDelete,
+    /// A project was made.
+    ProjectCreate,
+    /// A project was changed.
+    ProjectUpdate,
+    /// A project was deleted.
+    ProjectDelete,
     /// A service account was made.
     ServiceAccountCreate,
     /// A service account was changed, activated or deactivated.
@@ -157,23 +188,63 @@ pub enum Action {
     ApiKeyCompromise,
     /// A user was made.
     UserCreate,
+    /// A user was changed, activated or deactivated.
+    UserUpdate,
+    /// A user was deleted.
+    UserDelete,
+    /// A user was sent a link with which to set a password.
+    UserInvite,
+    /// A user set a password by the link of an invitation.
+    UserSetPassword,
+    /// A user changed their password.
+    UserChangePassword,
     /// A user's password was replaced and their sign-ins ended.
     UserResetPassword,
     /// A user signed out.
     UserSignOut,
-    /// A role was given.
+    /// A permission was added to the catalogue.
+    PermissionCreate,
+    /// A permission of the catalogue was described anew.
+    PermissionUpdate,
+    /// A permission was taken out of the catalogue.
+    PermissionDelete,
+    /// A role was made.
+    RoleCreate,
+    /// A role was changed.
+    RoleUpdate,
+    /// A role was deleted.
+    RoleDelete,
+    /// A role, or permissions without one, were given.
     RoleAssign,
+    /// A role, or permissions, were taken back.
+    RoleUnassign,
+    /// A team was made.
+    TeamCreate,
+    /// A team was changed.
+    TeamUpdate,
+    /// A team was deleted.
+    TeamDelete,
+    /// Someone became a member of a team.
+    TeamAddMember,
+    /// Someone is a member of a team no more.
+    TeamRemoveMember,
     /// A signing key was made.
     SigningKeyCreate,
 }
 
 impl Action {
     /// Every one of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 43] = [
         Self::TokenIssue,
         Self::OrganizationCreate,
         Self::OrganizationUpdate,
+        Self::OrganizationDelete,
         Self::WorkspaceCreate,
+        Self::WorkspaceUpdate,
+        Self::WorkspaceDelete,
+        Self::ProjectCreate,
+        Self::ProjectUpdate,
+        Self::ProjectDelete,
         Self::ServiceAccountCreate,
         Self::ServiceAccountUpdate,
         Self::ServiceAccountDelete,
@@ -186,9 +257,26 @@ impl Action {
         Self::ApiKeyRevokeTokens,
         Self::ApiKeyCompromise,
         Self::UserCreate,
+        Self::UserUpdate,
+        Self::UserDelete,
+        Self::UserInvite,
+        Self::UserSetPassword,
+        Self::UserChangePassword,
         Self::UserResetPassword,
         Self::UserSignOut,
+        Self::PermissionCreate,
+        Self::PermissionUpdate,
+        Self::PermissionDelete,
+        Self::RoleCreate,
+        Self::RoleUpdate,
+        Self::RoleDelete,
         Self::RoleAssign,
+        Self::RoleUnassign,
+        Self::TeamCreate,
+        Self::TeamUpdate,
+        Self::TeamDelete,
+        Self::TeamAddMember,
+        Self::TeamRemoveMember,
         Self::SigningKeyCreate,
     ];
 
@@ -199,7 +287,13 @@ impl Action {
             Self::TokenIssue => "token.issue",
             Self::OrganizationCreate => "organization.create",
             Self::OrganizationUpdate => "organization.update",
+            Self::OrganizationDelete => "organization.delete",
             Self::WorkspaceCreate => "workspace.create",
+            Self::WorkspaceUpdate => "workspace.update",
+            Self::WorkspaceDelete => "workspace.delete",
+            Self::ProjectCreate => "project.create",
+            Self::ProjectUpdate => "project.update",
+            Self::ProjectDelete => "project.delete",
             Self::ServiceAccountCreate => "service_account.create",
             Self::ServiceAccountUpdate => "service_account.update",
             Self::ServiceAccountDelete => "service_account.delete",
@@ -212,9 +306,26 @@ impl Action {
             Self::ApiKeyRevokeTokens => "api_key.revoke_tokens",
             Self::ApiKeyCompromise => "api_key.compromise",
             Self::UserCreate => "user.create",
+            Self::UserUpdate => "user.update",
+            Self::UserDelete => "user.delete",
+            Self::UserInvite => "user.invite",
+            Self::UserSetPassword => "user.set_password",
+            Self::UserChangePassword => "user.change_password",
             Self::UserResetPassword => "user.reset_password",
             Self::UserSignOut => "user.sign_out",
+            Self::PermissionCreate => "permission.create",
+            Self::PermissionUpdate => "permission.update",
+            Self::PermissionDelete => "permission.delete",
+            Self::RoleCreate => "role.create",
+            Self::RoleUpdate => "role.update",
+            Self::RoleDelete => "role.delete",
             Self::RoleAssign => "role.assign",
+            Self::RoleUnassign => "role.unassign",
+            Self::TeamCreate => "team.create",
+            Self::TeamUpdate => "team.update",
+            Self::TeamDelete => "team.delete",
+            Self::TeamAddMember => "team.add_member",
+            Self::TeamRemoveMember => "team.remove_member",
             Self::SigningKeyCreate => "signing_key.create",
         }
     }

@@ -1,8 +1,13 @@
 //! What an access token says: RFC 9068, with our additions.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use super::id::{ApiKeyId, OrganizationId, SessionId, TokenId, WorkspaceId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::access::{Access, Grant, Place};
+use super::id::{ApiKeyId, OrganizationId, ProjectId, SessionId, TokenId, WorkspaceId};
+use super::permission::{Permission, from_scope};
 
 /// What kind of caller a token stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +26,43 @@ impl PrincipalType {
         match self {
             Self::ServiceAccount => "service_account",
             Self::User => "user",
+        }
+    }
+}
+
+/// Permissions that are held in a part of the receiver only (RFC 9396, section 2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorizationDetail {
+    /// What kind of part.
+    #[serde(rename = "type")]
+    pub kind: DetailType,
+    /// The id of that project or workspace.
+    pub identifier: uuid::Uuid,
+    /// Its slug, for people and for receivers that know their projects by it.
+    pub slug: String,
+    /// The workspace that it is in, where it is a project.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub workspace_id: Option<WorkspaceId>,
+    /// The permissions.
+    pub actions: Vec<Permission>,
+}
+
+/// What kind of part of its receiver an authorization detail is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DetailType {
+    /// A project of a workspace.
+    Project,
+    /// A workspace: in tokens for Hourpass itself, whose parts they are.
+    Workspace,
+}
+
+impl AuthorizationDetail {
+    fn place(&self) -> Option<Place> {
+        match (self.kind, self.workspace_id) {
+            (DetailType::Project, Some(workspace)) => Some(Place::Project(workspace, ProjectId(self.identifier))),
+            (DetailType::Project, None) => None,
+            (DetailType::Workspace, _) => Some(Place::Workspace(WorkspaceId(self.identifier))),
         }
     }
 }
@@ -45,6 +87,12 @@ pub struct AccessTokenClaims {
     /// The permissions held at the receiver, with spaces between them; absent where there are none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub scope: Option<String>,
+    /// The permissions held in parts of the receiver only; absent where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub authorization_details: Vec<AuthorizationDetail>,
+    /// Whether less was asked for than is held. A token for Hourpass that was not narrowed stands for its holder; one that was does no more than it says.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub narrowed: bool,
     /// The organization.
     pub org_id: OrganizationId,
     /// The workspace that it is for; absent where it is for Hourpass itself.
@@ -60,4 +108,17 @@ pub struct AccessTokenClaims {
     pub principal_type: PrincipalType,
     /// The name of the account, or the email address of the person.
     pub name: String,
+    /// What the organization adds.
+    #[serde(flatten)]
+    pub custom: BTreeMap<String, Value>,
+}
+
+impl AccessTokenClaims {
+    /// What the token says that its holder may do at Hourpass.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        let scope = from_scope(self.scope.as_deref().unwrap_or_default()).map(|permission| (Place::at_hourpass(&permission), permission));
+        let details = self.authorization_details.iter().filter_map(|detail| Some((detail.place()?, Grant::these(detail.actions.iter().cloned()))));
+        scope.map(|(place, permission)| (place, Grant::these([permission]))).chain(details).collect()
+    }
 }

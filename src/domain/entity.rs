@@ -1,6 +1,7 @@
 //! The things that Hourpass keeps.
 
-use super::id::{ApiKeyId, KeyValueId, OrganizationId, ServiceAccountId, SessionId, UserId, WorkspaceId};
+use super::attributes::{CustomClaims, Labels};
+use super::id::{ApiKeyId, KeyValueId, OrganizationId, ProjectId, ServiceAccountId, SessionId, TeamId, UserId, WorkspaceId};
 use super::name::{Audience, Email, Invalid, Name, Slug, WorkspaceUrl};
 use super::signing::SigningAlgorithm;
 use super::time::Timestamp;
@@ -66,6 +67,44 @@ pub struct Workspace {
     pub token_lifetime_seconds: i64,
     /// What tokens for it are signed with.
     pub signing_algorithm: SigningAlgorithm,
+    /// What it is found by.
+    pub labels: Labels,
+    /// What its tokens say besides.
+    pub claims: CustomClaims,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A subdivision of a workspace: a place for roles.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// Its id.
+    pub id: ProjectId,
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// The workspace that it is in. It never moves.
+    pub workspace_id: WorkspaceId,
+    /// Its short name, unique in the workspace.
+    pub slug: Slug,
+    /// Its name.
+    pub name: Name,
+    /// What it is for.
+    pub description: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A group of service accounts and people, who hold what it was given.
+#[derive(Clone, Debug)]
+pub struct Team {
+    /// Its id.
+    pub id: TeamId,
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// Its name, unique in the organization.
+    pub name: Name,
+    /// What it is for.
+    pub description: String,
     /// When it was made.
     pub created_at: Timestamp,
 }
@@ -83,6 +122,10 @@ pub struct ServiceAccount {
     pub description: String,
     /// Whether it may be used at all.
     pub active: bool,
+    /// What it is found by.
+    pub labels: Labels,
+    /// What its tokens say besides.
+    pub claims: CustomClaims,
     /// When it was made.
     pub created_at: Timestamp,
     /// When and from where one of its keys was last used.
@@ -158,8 +201,12 @@ pub struct User {
     pub organization_id: OrganizationId,
     /// How they sign in; unique.
     pub email: Email,
+    /// How they are called; empty where that was not said.
+    pub name: String,
     /// Whether they may sign in.
     pub active: bool,
+    /// Whether they have a password; an invited person has none yet.
+    pub has_password: bool,
     /// When they were made known.
     pub created_at: Timestamp,
 }

@@ -74,8 +74,16 @@ ids! {
     UserId
     /// Names what a token was obtained with, in its `sid` claim: a person's sign-in, or a value of an API key. Without it, the token is over.
     SessionId
+    /// Names a project of a workspace.
+    ProjectId
+    /// Names an entry of a catalogue of permissions.
+    PermissionId
+    /// Names a role.
+    RoleId
     /// Names an assignment of a role.
     RoleAssignmentId
+    /// Names a team.
+    TeamId
     /// Names an access token: its `jti` claim.
     TokenId
     /// Names an audit event.

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod api_key;
+pub mod attributes;
 pub mod audit;
 pub mod claims;
 pub mod credential;

@@ -6,6 +6,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
+use zxcvbn::feedback::{Feedback, Warning};
+use zxcvbn::zxcvbn;
 
 use super::api_key::without_keys;
 
@@ -203,16 +205,23 @@ pub fn parse_description(text: &str) -> Result<String, Invalid> {
     Ok(text.trim().to_owned())
 }
 
-/// A new password: 12 to 1,000 characters, and no other rule (NIST SP 800-63B, section 3.1.1.2).
+/// A new password: 12 to 1,000 characters, none of those that many people have, and no other rule (NIST SP 800-63B, section 3.1.1.2).
 ///
 /// # Errors
 /// A sentence that says what is wrong with it, without the password.
 pub fn check_password(password: &SecretString) -> Result<(), Invalid> {
     match password.expose_secret().chars().count() {
         0..12 => invalid("must have at least 12 characters"),
+        12..=1_000 if is_common(password.expose_secret()) => invalid("is one of those that many people have, which are tried first; choose another"),
         12..=1_000 => Ok(()),
         _ => invalid("must have at most 1,000 characters"),
     }
+}
+
+/// Whether the whole of it is in a list of common passwords. How well it would withstand guessing is not asked.
+fn is_common(password: &str) -> bool {
+    let warning = zxcvbn(password, &[]).feedback().and_then(Feedback::warning);
+    matches!(warning, Some(Warning::ThisIsATop10Password | Warning::ThisIsATop100Password | Warning::ThisIsACommonPassword))
 }
 
 #[cfg(test)]
@@ -241,6 +250,16 @@ mod tests {
         assert_eq!(Email::parse(" Ada@Example.COM "), Email::parse("ada@example.com"));
         for bad in ["", "ada", "@example.com", "ada@", "a@b@c", "a da@example.com"] {
             assert!(Email::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_long_and_not_everybody_s() {
+        for good in ["correct horse battery staple", "aaaaaaaaaaaa", "Tr0ub4dor&3 and more", "пароль-пароль"] {
+            assert!(check_password(&SecretString::from(good)).is_ok(), "{good}");
+        }
+        for bad in ["short", "elevenchars", "123456789012", "unbelievable", &"x".repeat(1_001)] {
+            assert!(check_password(&SecretString::from(bad)).is_err(), "{bad}");
         }
     }
 

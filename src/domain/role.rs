@@ -1,110 +1,85 @@
-//! Built-in roles: named sets of permissions at one level.
+//! Roles: named sets of permissions at one level, built in or made by an organization.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
+use std::sync::LazyLock;
 
-use super::access::Grant;
-use super::name::Invalid;
-use super::permission::{self, Permission};
+use uuid::Uuid;
 
-/// Where a role is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
-    /// In the whole organization, and so in each of its workspaces.
-    Organization,
-    /// In one workspace.
-    Workspace,
+use super::access::{Grant, Level};
+use super::id::{OrganizationId, RoleId};
+use super::name::Name;
+use super::permission::Permission;
+use super::time::Timestamp;
+
+/// A role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// Its id.
+    pub id: RoleId,
+    /// Whose it is; without one, it is built in.
+    pub organization_id: Option<OrganizationId>,
+    /// Its name, unique in the organization.
+    pub name: Name,
+    /// What it is for.
+    pub description: String,
+    /// Where it can be given.
+    pub level: Level,
+    /// What its holder may do there.
+    pub grant: Grant,
+    /// When it was made; without one, it is built in.
+    pub created_at: Option<Timestamp>,
 }
 
-/// A built-in role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// May do everything in the organization and its workspaces.
-    OrganizationAdmin,
-    /// May see who is there.
-    OrganizationMember,
-    /// May see what there is and read what happened.
-    OrganizationAuditor,
-    /// May do everything in the workspace.
-    WorkspaceAdmin,
-    /// May see everything in the workspace and deploy.
-    WorkspaceDeveloper,
-    /// May see everything in the workspace.
-    WorkspaceViewer,
+/// The id of the role Platform Admin.
+pub const PLATFORM_ADMIN: RoleId = id(1);
+/// The id of the role Organization Admin.
+pub const ORGANIZATION_ADMIN: RoleId = id(2);
+
+/// The ids of built-in roles come before all others, so that lists begin with them.
+const fn id(number: u128) -> RoleId {
+    RoleId(Uuid::from_u128(0x7000_8000_0000_0000_0000 | number))
 }
 
-impl Role {
-    /// Every one of them.
-    pub const ALL: [Self; 6] = [
-        Self::OrganizationAdmin,
-        Self::OrganizationMember,
-        Self::OrganizationAuditor,
-        Self::WorkspaceAdmin,
-        Self::WorkspaceDeveloper,
-        Self::WorkspaceViewer,
-    ];
+/// The built-in roles.
+pub static BUILT_IN: LazyLock<[Role; 10]> = LazyLock::new(|| {
+    let everything = || Grant { everything: true, ..Grant::default() };
+    let reading = || Grant { reading: true, ..Grant::default() };
+    let deploying = || Grant { reading: true, ..Grant::these([Permission::from_stored("pipelines.deploy".to_owned())]) };
+    let directory = Grant::these([
+        Permission::SERVICE_ACCOUNTS_READ,
+        Permission::WORKSPACES_READ,
+        Permission::ROLES_READ,
+        Permission::TEAMS_READ,
+        Permission::USERS_READ,
+    ]);
+    let role = |id: RoleId, name: &str, level: Level, grant: Grant, description: &str| Role {
+        id,
+        organization_id: None,
+        name: Name::from_stored(name.to_owned()),
+        description: description.to_owned(),
+        level,
+        grant,
+        created_at: None,
+    };
+    let platform = Grant::these([Permission::PLATFORM_MANAGE, Permission::SIGNING_KEYS_MANAGE]);
+    [
+        role(PLATFORM_ADMIN, "Platform Admin", Level::Platform, platform, "Makes and deletes organizations, and sees nothing of what is in them."),
+        role(ORGANIZATION_ADMIN, "Organization Admin", Level::Organization, everything(), "Everything, at Hourpass and at every workspace."),
+        role(id(3), "Organization Member", Level::Organization, directory, "Sees who and what there is, and no audit events."),
+        role(id(4), "Organization Auditor", Level::Organization, reading(), "Sees everything, at Hourpass and at every workspace."),
+        role(id(5), "Workspace Admin", Level::Workspace, everything(), "Everything in the workspace and its projects."),
+        role(id(6), "Workspace Developer", Level::Workspace, deploying(), "Sees everything in the workspace, and deploys."),
+        role(id(7), "Workspace Viewer", Level::Workspace, reading(), "Sees everything in the workspace."),
+        role(id(8), "Project Admin", Level::Project, everything(), "Everything in the project."),
+        role(id(9), "Project Contributor", Level::Project, deploying(), "Sees everything in the project, and deploys."),
+        role(id(10), "Project Viewer", Level::Project, reading(), "Sees everything in the project."),
+    ]
+});
 
-    /// The name that people see, and that is stored.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OrganizationAdmin => "Organization Admin",
-            Self::OrganizationMember => "Organization Member",
-            Self::OrganizationAuditor => "Organization Auditor",
-            Self::WorkspaceAdmin => "Workspace Admin",
-            Self::WorkspaceDeveloper => "Workspace Developer",
-            Self::WorkspaceViewer => "Workspace Viewer",
-        }
-    }
-
-    /// Where it is given.
-    #[must_use]
-    pub const fn level(self) -> Level {
-        match self {
-            Self::OrganizationAdmin | Self::OrganizationMember | Self::OrganizationAuditor => Level::Organization,
-            Self::WorkspaceAdmin | Self::WorkspaceDeveloper | Self::WorkspaceViewer => Level::Workspace,
-        }
-    }
-
-    /// What its holder may do at that level.
-    #[must_use]
-    pub fn grant(self) -> Grant {
-        match self {
-            Self::OrganizationAdmin | Self::WorkspaceAdmin => Grant::Everything,
-            Self::OrganizationMember => Grant::These(BTreeSet::from([Permission::SERVICE_ACCOUNTS_READ])),
-            Self::OrganizationAuditor => reading(permission::HOURPASS.iter().chain(&permission::WORKSPACE)),
-            Self::WorkspaceViewer => reading(permission::WORKSPACE.iter()),
-            Self::WorkspaceDeveloper => {
-                let deploy = permission::WORKSPACE.iter().filter(|permission| permission.as_str() == "pipelines.deploy");
-                reading(permission::WORKSPACE.iter()).union(Grant::These(deploy.cloned().collect()))
-            }
-        }
-    }
-}
-
-/// Those of `permissions` that only look.
-fn reading<'a>(permissions: impl Iterator<Item = &'a Permission>) -> Grant {
-    Grant::These(permissions.filter(|permission| permission.action() == "read").cloned().collect())
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for Role {
-    type Err = Invalid;
-
-    /// By name, in any case and with spaces, `-` or `_` between the words, for the sake of shells.
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let wanted = text.replace(['-', '_'], " ");
-        Self::ALL.into_iter().find(|role| role.name().eq_ignore_ascii_case(&wanted)).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|role| role.name()).collect();
-            Invalid(format!("there is no role {text:?}; there are: {}", names.join(", ")))
-        })
-    }
+/// The built-in role of this name, in any case and with spaces, `-` or `_` between the words, for the sake of shells.
+#[must_use]
+pub fn built_in(name: &str) -> Option<&'static Role> {
+    let wanted = name.trim().replace(['-', '_'], " ");
+    BUILT_IN.iter().find(|role| role.name.as_str().eq_ignore_ascii_case(&wanted))
 }
 
 #[cfg(test)]
@@ -114,8 +89,16 @@ mod tests {
     #[test]
     fn are_found_however_a_shell_writes_them() {
         for text in ["Organization Admin", "organization-admin", "ORGANIZATION_ADMIN"] {
-            assert_eq!(text.parse(), Ok(Role::OrganizationAdmin));
+            assert_eq!(built_in(text).map(|role| role.id), Some(ORGANIZATION_ADMIN));
         }
-        assert!("admin".parse::<Role>().is_err_and(|why| why.0.contains("Workspace Viewer")));
+        assert_eq!(built_in("admin"), None);
+    }
+
+    #[test]
+    fn hold_only_what_their_level_admits() {
+        for role in BUILT_IN.iter() {
+            assert!(role.grant.named.iter().all(|permission| role.level.admits(permission).is_ok()), "{}", role.name);
+            assert_eq!((role.id.0.get_version_num(), role.id.0.get_variant()), (7, uuid::Variant::RFC4122), "{}", role.name);
+        }
     }
 }

@@ -8,28 +8,65 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use ipnet::IpNet;
+use serde::de::DeserializeOwned;
 
 use super::State;
+use super::body;
 use super::error::ApiError;
+use super::routes::{Needs, needs};
 use crate::domain::api_key::without_keys;
 use crate::domain::audit::Origin;
 use crate::domain::id::RequestId;
-use crate::service::Caller;
+use crate::service::{Caller, ManagementError};
 
-/// Who calls, by `Authorization: Bearer` (RFC 6750, section 2.1).
-pub(super) struct Authenticated(pub(super) Caller);
+/// A request by someone who proved who they are, by `Authorization: Bearer` (RFC 6750, section 2.1), and who holds what the route needs: in the whole
+/// organization, or in a part of it. Whether it is the right part, the use case decides. The body is not read yet.
+pub(super) struct Call {
+    pub(super) state: web::Data<State>,
+    pub(super) caller: Caller,
+    pub(super) origin: Origin,
+    request: HttpRequest,
+    payload: Option<web::Payload>,
+}
 
-impl FromRequest for Authenticated {
+impl Call {
+    /// Reads a JSON object. To be called once.
+    pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
+        let payload = self.payload.take().ok_or_else(|| ApiError::invalid_request("the body was read already"))?;
+        body::json(&self.request, payload, self.state.limits).await
+    }
+
+    /// Reads a JSON object where a body was sent. To be called once.
+    pub(super) async fn optional_json<T: DeserializeOwned + Default>(&mut self) -> Result<T, ApiError> {
+        let payload = self.payload.take().ok_or_else(|| ApiError::invalid_request("the body was read already"))?;
+        body::optional_json(&self.request, payload, self.state.limits).await
+    }
+
+    /// Reads the parameters of the query. Unknown ones are refused by the types, so that a mistyped filter does not list everything.
+    pub(super) async fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        let read = web::Query::<T>::extract(&self.request).await;
+        read.map(web::Query::into_inner).map_err(|error| ApiError::invalid_request(format!("the query cannot be read: {error}")))
+    }
+}
+
+impl FromRequest for Call {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let state = request.app_data::<web::Data<State>>().cloned();
-        let credential = bearer(request);
-        let origin = state.as_ref().map(|state| origin(state, request)).unwrap_or_default();
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), web::Payload::from_request(request, payload).into_inner().ok());
         Box::pin(async move {
-            let state = state.ok_or_else(|| ApiError::new("internal_error", "the server was put together wrongly"))?;
-            Ok(Self(state.authenticator.authenticate(&credential?, &origin).await?))
+            let wrong = || ApiError::new("internal_error", "the server was put together wrongly");
+            let state = request.app_data::<web::Data<State>>().cloned().ok_or_else(wrong)?;
+            let origin = origin(&state, &request);
+            let caller = state.authenticator.authenticate(&bearer(&request)?, &origin).await?;
+            let needs = request.match_pattern().and_then(|path| needs(request.method(), &path)).ok_or_else(wrong)?;
+            if let Needs::Permission(permission) = needs
+                && !caller.access.holds_somewhere(permission)
+            {
+                return Err(ManagementError::Forbidden(permission.clone(), "there").into());
+            }
+            Ok(Self { state, caller, origin, request, payload })
         })
     }
 }

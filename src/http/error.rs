@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::domain::id::RequestId;
-use crate::service::{AuthenticationError, LifecycleError, LoginError};
+use crate::service::{AuthenticationError, LoginError, ManagementError};
 use crate::store::StoreError;
 
 /// `(code, status, title, OAuth error)`; the OAuth error (RFC 6749, sections 4.1.2.1 and 5.2; RFC 8707, section 2) is sent at the login endpoints.
@@ -20,6 +20,7 @@ pub const CODES: &[Row] = &[
     ("invalid_request", 400, "The request cannot be understood", "invalid_request"),
     ("invalid_target", 400, "No such receiver", "invalid_target"),
     ("invalid_scope", 400, "More than is held", "invalid_scope"),
+    ("invalid_invitation", 400, "No such invitation", "invalid_grant"),
     ("missing_credentials", 401, "No credentials", "invalid_client"),
     ("invalid_credentials", 401, "Credentials that do not count", "invalid_grant"),
     ("api_key_inactive", 401, "API key deactivated", "invalid_grant"),
@@ -28,6 +29,8 @@ pub const CODES: &[Row] = &[
     ("service_account_inactive", 401, "Service account deactivated", "invalid_grant"),
     ("user_inactive", 401, "User deactivated", "invalid_grant"),
     ("api_key_direct_use_disabled", 401, "API keys are taken at /auth/login only", "invalid_grant"),
+    ("not_a_person", 403, "For people only", "access_denied"),
+    ("wrong_password", 403, "Wrong password", "access_denied"),
     ("permission_denied", 403, "Not permitted", "access_denied"),
     ("access_denied", 403, "No access", "access_denied"),
     ("not_found", 404, "Not found", "invalid_request"),
@@ -35,6 +38,9 @@ pub const CODES: &[Row] = &[
     ("request_timeout", 408, "The body took too long", "invalid_request"),
     ("name_taken", 409, "Name taken", "invalid_request"),
     ("hash_taken", 409, "Key known already", "invalid_request"),
+    ("in_use", 409, "In use", "invalid_request"),
+    ("last_administrator", 409, "The last administrator", "invalid_request"),
+    ("built_in", 409, "Built in", "invalid_request"),
     ("account_inactive", 409, "Service account deactivated", "invalid_request"),
     ("key_inactive", 409, "API key deactivated", "invalid_request"),
     ("key_compromised", 409, "API key compromised", "invalid_request"),
@@ -218,9 +224,9 @@ impl From<AuthenticationError> for ApiError {
     }
 }
 
-impl From<LifecycleError> for ApiError {
-    fn from(error: LifecycleError) -> Self {
-        if let LifecycleError::OutOfRange(field, why) = &error {
+impl From<ManagementError> for ApiError {
+    fn from(error: ManagementError) -> Self {
+        if let ManagementError::OutOfRange(field, why) = &error {
             return Self::invalid_fields(vec![FieldError { field, detail: why.to_string() }]);
         }
         from_use_case(error.code(), &error)

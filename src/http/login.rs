@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::State;
 use super::body::Form;
-use super::credential::{Authenticated, origin};
+use super::credential::{Call, origin};
 use super::error::ApiError;
 use crate::domain::api_key::RawApiKey;
+use crate::domain::claims::AuthorizationDetail;
 use crate::domain::id::Reference;
 use crate::service::{Issued, LoginRequest, Presented, Receiver};
 
@@ -31,6 +32,9 @@ pub(super) struct WorkspaceLoginAnswer {
     expires_in: i64,
     refresh_token: Option<()>,
     scope: Option<String>,
+    /// What of it is held in single projects only (RFC 9396, section 7); missing where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details: Vec<AuthorizationDetail>,
 }
 
 /// For Hourpass itself, or for the workspace that the form names.
@@ -68,13 +72,13 @@ pub(super) async fn workspace_login_by_path(
 }
 
 /// Ends the sign-in of a person whose token this is. Asked with a key, or with a key's token, there is nothing to end, and that is no error.
-pub(super) async fn logout(state: Data<State>, Authenticated(caller): Authenticated, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    state.authenticator.sign_out(&caller, origin(&state, &request)).await?;
+pub(super) async fn logout(call: Call) -> Result<HttpResponse, ApiError> {
+    call.state.authenticator.sign_out(&call.caller, call.origin.clone()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn workspace_answer(Issued { access_token, expires_in, scope }: Issued) -> Json<WorkspaceLoginAnswer> {
-    Json(WorkspaceLoginAnswer { access_token, token_type: "bearer", expires_in, refresh_token: None, scope })
+fn workspace_answer(Issued { access_token, expires_in, scope, authorization_details }: Issued) -> Json<WorkspaceLoginAnswer> {
+    Json(WorkspaceLoginAnswer { access_token, token_type: "bearer", expires_in, refresh_token: None, scope, authorization_details })
 }
 
 /// `receiver` decides whom the token is for, from what the form names.

@@ -3,7 +3,7 @@
 use actix_web::web::Json;
 use serde::Serialize;
 
-use super::credential::Authenticated;
+use super::credential::Call;
 use super::error::ApiError;
 use crate::domain::claims::PrincipalType;
 use crate::domain::entity::Organization;
@@ -30,9 +30,9 @@ pub(super) struct Me {
     created_at: Timestamp,
 }
 
-pub(super) async fn me(Authenticated(caller): Authenticated) -> Result<Json<Me>, ApiError> {
-    let permissions = caller.access.at_hourpass();
-    let Caller { principal, .. } = caller;
+pub(super) async fn me(call: Call) -> Result<Json<Me>, ApiError> {
+    let permissions = call.caller.access.at_hourpass();
+    let Caller { principal, .. } = call.caller;
     let organization = |organization: Organization| (organization.id, organization.slug);
     Ok(Json(match principal {
         Principal::ServiceAccount(credential) => {

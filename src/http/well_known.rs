@@ -1,12 +1,14 @@
 //! What validators and OAuth libraries read first: the keys (RFC 7517) and the metadata (RFC 8414, OpenID Connect Discovery 1.0).
 
+use std::collections::BTreeSet;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL};
 use actix_web::web::Data;
 use serde_json::{Value, json};
 
 use super::State;
-use crate::domain::permission::{HOURPASS, WORKSPACE};
+use crate::domain::permission::{CATALOGUE, HOURPASS};
 
 /// How long an answer may be kept, by anyone.
 const PUBLIC: &str = "public, max-age=60";
@@ -21,7 +23,8 @@ pub(super) async fn jwks(state: Data<State>) -> HttpResponse {
 }
 
 fn metadata(issuer: &str) -> Value {
-    let scopes: Vec<_> = HOURPASS.iter().chain(&WORKSPACE).collect();
+    // Catalogues are their organizations' own business; these are what each begins with.
+    let scopes: BTreeSet<_> = HOURPASS.iter().map(|it| it.permission.as_str()).chain(CATALOGUE.map(|(name, _)| name)).collect();
     json!({
         "issuer": issuer,
         // Takes the password grant (RFC 6749, section 4.3), with the API key as password and no username.
@@ -31,6 +34,7 @@ fn metadata(issuer: &str) -> Value {
         "response_types_supported": [],
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "scopes_supported": scopes,
+        "authorization_details_types_supported": ["project", "workspace"],
     })
 }
 

@@ -8,4 +8,4 @@ mod token;
 
 pub use master::{MasterKey, UnsealError};
 pub use signing_key::{KeyError, KeySet, SigningKey};
-pub use token::{TokenError, mint, verify};
+pub use token::{TokenError, inspect, mint, verify};

@@ -1,21 +1,19 @@
 //! What someone with the database at hand can do: `hourpass admin`. Nobody's permissions are asked, and everything is on record.
 
-use std::time::Duration;
-
 use secrecy::SecretString;
 use serde_json::json;
 
 use super::Sources;
-use super::lifecycle::{Lifecycle, LifecycleError, NewAccount, NewKey, NewKeyValue};
+use super::management::{FoundHolder, HolderReference, Management, ManagementError, NewAccount, NewKey, NewKeyValue, NewUser, NewWorkspace, Spot};
 use super::passwords::{PasswordError, Passwords};
-use crate::domain::access::Assignment;
+use crate::domain::access::{Given, Level};
 use crate::domain::api_key::RawApiKey;
+use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::audit::{Action, Actor, Origin, Target};
-use crate::domain::entity::{KeyPolicy, Organization, ServiceAccount, User, Workspace};
-use crate::domain::id::{OrganizationId, Reference, RoleAssignmentId, UserId, WorkspaceId};
-use crate::domain::name::{Audience, Email, Name, Slug, WorkspaceUrl};
-use crate::domain::role::{Level, Role};
-use crate::domain::signing::SigningAlgorithm;
+use crate::domain::entity::{Organization, ServiceAccount, User, Workspace};
+use crate::domain::id::{OrganizationId, Reference};
+use crate::domain::name::{Email, Name, Slug};
+use crate::domain::role::{BUILT_IN, Role};
 use crate::store::{Holder, Store, StoreError, Tx};
 
 /// Why something was not done: a line for the person at the shell.
@@ -30,9 +28,12 @@ pub enum AdministrationError {
     /// There is no such person.
     #[error("there is no user {0}; `hourpass admin create-user` makes one")]
     NoSuchUser(Email),
-    /// A role of one level at a place of the other.
+    /// There is no such role.
+    #[error("there is no role {0} in that organization; there are: {1}")]
+    NoSuchRole(Reference, String),
+    /// A role of one level at a place of another.
     #[error("{0} is a role {1}")]
-    WrongLevel(Role, &'static str),
+    WrongLevel(Name, &'static str),
     /// A workspace where no role is given in it.
     #[error(
         "--workspace is where workspace roles are given, and no such role is named; add --role workspace-viewer or the like, or leave --workspace out"
@@ -43,7 +44,7 @@ pub enum AdministrationError {
     Taken(String),
     /// An account or key was not made.
     #[error(transparent)]
-    Lifecycle(#[from] LifecycleError),
+    Management(#[from] ManagementError),
     /// A password was not hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -62,30 +63,11 @@ pub struct IssueKey {
     /// Name of the key; without one, it is named after the time.
     pub key_name: Option<Name>,
     /// Roles for the account; those that it holds already are left as they are.
-    pub roles: Vec<Role>,
+    pub roles: Vec<Reference>,
     /// Where workspace roles are given.
     pub workspace: Option<Reference>,
     /// After how many days the key expires; without this, never.
     pub expires_in_days: Option<u16>,
-}
-
-/// A wish for a workspace.
-#[derive(Clone, Debug)]
-pub struct NewWorkspace {
-    /// Slug of the organization.
-    pub organization: String,
-    /// Its own slug.
-    pub slug: Slug,
-    /// Its name; without one, its slug.
-    pub name: Option<Name>,
-    /// Where it is reached.
-    pub url: Option<WorkspaceUrl>,
-    /// The `aud` of its tokens; without one, its URL, and without that a URN.
-    pub audience: Option<Audience>,
-    /// What its tokens are signed with.
-    pub signing_algorithm: SigningAlgorithm,
-    /// How long its tokens live: 1 minute to 1 hour.
-    pub token_lifetime: Duration,
 }
 
 /// Works on the database directly.
@@ -94,14 +76,14 @@ pub struct Administration {
     pub(super) store: Store,
     pub(super) sources: Sources,
     pub(super) passwords: Passwords,
-    pub(super) lifecycle: Lifecycle,
+    pub(super) management: Management,
 }
 
 impl Administration {
     /// With everything that it works on.
     #[must_use]
-    pub fn new(store: Store, sources: Sources, passwords: Passwords, lifecycle: Lifecycle) -> Self {
-        Self { store, sources, passwords, lifecycle }
+    pub fn new(store: Store, sources: Sources, passwords: Passwords, management: Management) -> Self {
+        Self { store, sources, passwords, management }
     }
 
     /// Makes a key, and the account and its roles where they are missing.
@@ -114,34 +96,26 @@ impl Administration {
             Some(reference) => Some(self.workspace(organization.id, reference).await?),
             None => None,
         };
-        if workspace.is_some() && !wanted.roles.iter().any(|role| role.level() == Level::Workspace) {
+        let roles = self.roles(organization.id, &wanted.roles).await?;
+        if workspace.is_some() && !roles.iter().any(|role| role.level == Level::Workspace) {
             return Err(AdministrationError::UselessWorkspace);
         }
-        let mut assignments = Vec::new();
-        for role in wanted.roles {
-            let assignment = place(role, workspace.as_ref())?;
-            if !assignments.contains(&assignment) {
-                assignments.push(assignment);
-            }
-        }
+        let given = roles.into_iter().map(|role| place(role, workspace.as_ref())).collect::<Result<Vec<_>, _>>()?;
         let name = wanted.key_name.unwrap_or_else(|| Name::from_stored(format!("issued {}", self.sources.now())));
 
         let account = self.find_or_make_account(organization.id, wanted.service_account).await?;
-        let holder = Holder::ServiceAccount(account.id);
-        let held = self.store.list_assignments(holder).await?;
         let mut tx = self.store.begin().await?;
         let locked = tx.lock_service_account(organization.id, account.id).await?;
-        let account = locked.ok_or_else(|| LifecycleError::NoSuchAccount(Reference::Id(account.id.0)))?;
+        let account = locked.ok_or_else(|| ManagementError::NotFound("service account", Reference::Id(account.id.0)))?;
         if !account.active {
-            return Err(LifecycleError::AccountInactive(account.name).into());
+            return Err(ManagementError::AccountInactive(account.name).into());
         }
-        for assignment in assignments.into_iter().filter(|assignment| !held.contains(assignment)) {
-            self.assign(&mut tx, organization.id, holder, Target::from(&account), assignment, workspace.as_ref(), Actor::operator()).await?;
-        }
-        let raw = self.lifecycle.generate_key();
+        let holder = FoundHolder { holder: Holder::ServiceAccount(account.id), target: Target::from(&account) };
+        self.assign(&mut tx, organization.id, &holder, given, Actor::operator()).await?;
+        let raw = self.management.generate_key();
         let (key, value) = (NewKey { name, expires_in_days: wanted.expires_in_days.map(Some) }, NewKeyValue::from(&raw));
         let policy = organization.key_policy;
-        self.lifecycle.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, Actor::operator(), Origin::default()).await?;
+        self.management.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, Actor::operator(), Origin::default()).await?;
         tx.commit().await?;
         Ok(raw)
     }
@@ -152,17 +126,18 @@ impl Administration {
         if let Some(account) = self.store.find_service_account(organization, &reference).await? {
             return Ok(account);
         }
-        let wanted = NewAccount { name, description: "made by hourpass admin issue-key".to_owned() };
+        let description = "made by hourpass admin issue-key".to_owned();
+        let wanted = NewAccount { name, description, labels: Labels::default(), claims: CustomClaims::default() };
         let mut tx = self.store.begin().await?;
-        match self.lifecycle.insert_account(&mut tx, organization, wanted, Actor::operator(), Origin::default()).await {
+        match self.management.insert_account(&mut tx, organization, wanted, Actor::operator(), Origin::default()).await {
             Ok(account) => {
                 tx.commit().await?;
                 Ok(account)
             }
-            Err(LifecycleError::NameTaken(_)) => {
+            Err(ManagementError::Taken(_)) => {
                 drop(tx);
                 let found = self.store.find_service_account(organization, &reference).await?;
-                Ok(found.ok_or(LifecycleError::NoSuchAccount(reference))?)
+                Ok(found.ok_or(ManagementError::NotFound("service account", reference))?)
             }
             Err(error) => Err(error.into()),
         }
@@ -173,13 +148,12 @@ impl Administration {
     /// # Errors
     /// Where the slug is taken.
     pub async fn create_organization(&self, slug: Slug, name: Option<Name>) -> Result<Organization, AdministrationError> {
-        let name = name.unwrap_or_else(|| Name::from_stored(slug.to_string()));
-        let organization = self.new_organization(slug, name);
+        let organization = self.management.new_organization(slug, name);
         let mut tx = self.store.begin().await?;
         if !tx.insert_organization(&organization).await? {
             return Err(AdministrationError::Taken(format!("the slug {}", organization.slug)));
         }
-        self.record_organization(&mut tx, &organization, Actor::operator()).await?;
+        self.management.furnish(&mut tx, &organization, Actor::operator(), Origin::default()).await?;
         tx.commit().await?;
         Ok(organization)
     }
@@ -188,10 +162,10 @@ impl Administration {
     ///
     /// # Errors
     /// Where there is no such organization, or the slug, host or audience is taken.
-    pub async fn create_workspace(&self, wanted: NewWorkspace) -> Result<Workspace, AdministrationError> {
-        let organization = self.organization(&wanted.organization).await?;
+    pub async fn create_workspace(&self, organization: &str, wanted: NewWorkspace) -> Result<Workspace, AdministrationError> {
+        let organization = self.organization(organization).await?;
         let mut tx = self.store.begin().await?;
-        let workspace = self.insert_workspace(&mut tx, &organization, wanted, Actor::operator()).await?;
+        let workspace = self.management.insert_workspace(&mut tx, &organization, wanted, Actor::operator(), Origin::default()).await?;
         tx.commit().await?;
         Ok(workspace)
     }
@@ -200,17 +174,47 @@ impl Administration {
     ///
     /// # Errors
     /// Where there is no such organization, or the address is taken.
-    pub async fn create_user(&self, organization: &str, email: Email, roles: &[Role], password: &SecretString) -> Result<User, AdministrationError> {
+    pub async fn create_user(
+        &self,
+        organization: &str,
+        email: Email,
+        roles: &[Reference],
+        password: &SecretString,
+    ) -> Result<User, AdministrationError> {
         let organization = self.organization(organization).await?;
-        let assignments = roles.iter().map(|role| place(*role, None)).collect::<Result<Vec<_>, _>>()?;
+        let roles = self.roles(organization.id, roles).await?;
+        let given = roles.into_iter().map(|role| place(role, None)).collect::<Result<Vec<_>, _>>()?;
         let hash = self.passwords.hash(password).await?;
         let mut tx = self.store.begin().await?;
         let user = self.insert_user(&mut tx, organization.id, email, &hash, Actor::operator()).await?;
-        for assignment in assignments {
-            self.assign(&mut tx, organization.id, Holder::User(user.id), Target::from(&user), assignment, None, Actor::operator()).await?;
-        }
+        let holder = FoundHolder { holder: Holder::User(user.id), target: Target::from(&user) };
+        self.assign(&mut tx, organization.id, &holder, given, Actor::operator()).await?;
         tx.commit().await?;
         Ok(user)
+    }
+
+    /// Gives a service account or a person roles; those that they hold already are left as they are.
+    ///
+    /// # Errors
+    /// Where something named does not exist, or a role is of another level than the place.
+    pub async fn assign_roles(
+        &self,
+        organization: &str,
+        holder: &HolderReference,
+        roles: &[Reference],
+        workspace: Option<&Reference>,
+    ) -> Result<(), AdministrationError> {
+        let organization = self.organization(organization).await?;
+        let workspace = match workspace {
+            Some(reference) => Some(self.workspace(organization.id, reference).await?),
+            None => None,
+        };
+        let roles = self.roles(organization.id, roles).await?;
+        let given = roles.into_iter().map(|role| place(role, workspace.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let holder = self.management.find_holder(organization.id, holder).await?;
+        let mut tx = self.store.begin().await?;
+        self.assign(&mut tx, organization.id, &holder, given, Actor::operator()).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Replaces a person's password, and ends their sign-ins and the tokens that those yielded.
@@ -223,10 +227,11 @@ impl Administration {
         let hash = self.passwords.hash(password).await?;
         let now = self.sources.now();
         let mut tx = self.store.begin().await?;
-        tx.reset_password(user.id, &hash).await?;
+        tx.set_password_hash(user.id, &hash).await?;
+        tx.delete_sessions(user.id).await?;
         let (organization, target) = (Some(user.organization_id), Target::from(&user));
         let details = json!({ "password": "replaced", "sessions": "ended" });
-        tx.insert_event(&self.lifecycle.event(now, organization, Actor::operator(), Action::UserResetPassword, target, Origin::default(), details))
+        tx.insert_event(&self.management.event(now, organization, Actor::operator(), Action::UserResetPassword, target, Origin::default(), details))
             .await?;
         tx.commit().await?;
         Ok(())
@@ -240,102 +245,67 @@ impl Administration {
         self.store.find_workspace(organization, reference).await?.ok_or_else(|| AdministrationError::NoSuchWorkspace(reference.clone()))
     }
 
-    pub(super) fn new_organization(&self, slug: Slug, name: Name) -> Organization {
-        let now = self.sources.now();
-        Organization { id: OrganizationId::generate(now, self.sources.random()), slug, name, key_policy: KeyPolicy::default(), created_at: now }
+    /// The roles of these names: built-in ones, or the organization's own.
+    async fn roles(&self, organization: OrganizationId, names: &[Reference]) -> Result<Vec<Role>, AdministrationError> {
+        let mut roles = Vec::new();
+        for name in names {
+            match self.management.find_role_of(organization, name).await {
+                Ok(role) => roles.push(role),
+                Err(ManagementError::NotFound(..)) => {
+                    let own = self.store.list_roles(organization, uuid::Uuid::nil(), 100).await?;
+                    let all: Vec<_> = BUILT_IN.iter().chain(&own).map(|role| role.name.as_str()).collect();
+                    return Err(AdministrationError::NoSuchRole(name.clone(), all.join(", ")));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(roles)
     }
 
-    pub(super) async fn record_organization(&self, tx: &mut Tx, made: &Organization, actor: Actor) -> Result<(), StoreError> {
-        let (details, target) = (json!({ "slug": made.slug, "name": made.name }), Target::from(made));
-        let event = self.lifecycle.event(made.created_at, Some(made.id), actor, Action::OrganizationCreate, target, Origin::default(), details);
-        tx.insert_event(&event).await
-    }
-
-    pub(super) async fn insert_workspace(
-        &self,
-        tx: &mut Tx,
-        organization: &Organization,
-        wanted: NewWorkspace,
-        actor: Actor,
-    ) -> Result<Workspace, AdministrationError> {
-        let now = self.sources.now();
-        let audience = wanted.audience.unwrap_or_else(|| {
-            Audience::from_stored(match &wanted.url {
-                Some(url) => url.to_string(),
-                None => format!("urn:hourpass:{}:{}", organization.slug, wanted.slug),
-            })
-        });
-        let workspace = Workspace {
-            id: WorkspaceId::generate(now, self.sources.random()),
-            organization_id: organization.id,
-            name: wanted.name.unwrap_or_else(|| Name::from_stored(wanted.slug.to_string())),
-            slug: wanted.slug,
-            url: wanted.url,
-            audience,
-            token_lifetime_seconds: i64::try_from(wanted.token_lifetime.as_secs()).unwrap_or(i64::MAX),
-            signing_algorithm: wanted.signing_algorithm,
-            created_at: now,
-        };
-        tx.insert_workspace(&workspace).await.map_err(|error| match error {
-            StoreError::Conflict(what) if what.contains("audience") => AdministrationError::Taken(format!("the audience {}", workspace.audience)),
-            StoreError::Conflict(what) if what.contains("host") => AdministrationError::Taken("the host of the URL".to_owned()),
-            StoreError::Conflict(_) => AdministrationError::Taken(format!("the slug {}", workspace.slug)),
-            other => other.into(),
-        })?;
-        let details = json!({
-            "slug": workspace.slug, "name": workspace.name, "url": workspace.url, "audience": workspace.audience,
-            "token_lifetime_seconds": workspace.token_lifetime_seconds, "signing_algorithm": workspace.signing_algorithm,
-        });
-        let target = Target::from(&workspace);
-        tx.insert_event(&self.lifecycle.event(now, Some(organization.id), actor, Action::WorkspaceCreate, target, Origin::default(), details))
-            .await?;
-        Ok(workspace)
-    }
-
+    /// Makes a person known who has a password.
     pub(super) async fn insert_user(
         &self,
         tx: &mut Tx,
-        organization_id: OrganizationId,
+        organization: OrganizationId,
         email: Email,
         hash: &SecretString,
         actor: Actor,
     ) -> Result<User, AdministrationError> {
-        let now = self.sources.now();
-        let user = User { id: UserId::generate(now, self.sources.random()), organization_id, email, active: true, created_at: now };
-        tx.insert_user(&user, hash).await.map_err(|error| match error {
-            StoreError::Conflict(_) => AdministrationError::Taken(format!("the email address {}", user.email)),
-            other => other.into(),
-        })?;
-        let details = json!({ "email": user.email });
-        let target = Target::from(&user);
-        tx.insert_event(&self.lifecycle.event(now, Some(organization_id), actor, Action::UserCreate, target, Origin::default(), details)).await?;
+        let wanted = NewUser { email, name: String::new(), password: None };
+        let user = self.management.insert_user(tx, organization, wanted, actor, Origin::default()).await?;
+        tx.set_password_hash(user.id, hash).await?;
         Ok(user)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "who gives what to whom where are all independent")]
+    /// Gives someone what they do not hold already.
     pub(super) async fn assign(
         &self,
         tx: &mut Tx,
         organization: OrganizationId,
-        holder: Holder,
-        target: Target,
-        assignment: Assignment,
-        workspace: Option<&Workspace>,
+        holder: &FoundHolder,
+        given: Vec<(Role, Spot)>,
         actor: Actor,
     ) -> Result<(), StoreError> {
-        let now = self.sources.now();
-        let id = RoleAssignmentId::generate(now, self.sources.random());
-        tx.insert_assignment(id, organization, holder, assignment, now).await?;
-        let details = json!({ "role": assignment.role.name(), "workspace": workspace.filter(|_| assignment.workspace.is_some()).map(|it| &it.slug) });
-        tx.insert_event(&self.lifecycle.event(now, Some(organization), actor, Action::RoleAssign, target, Origin::default(), details)).await
+        tx.lock_organization(organization).await?;
+        for (role, spot) in given {
+            let given = Given::Role(role);
+            let held = tx.list_assignments(holder.holder).await?;
+            if held.iter().any(|it| it.given == given && it.place == spot.place && it.team.is_none()) {
+                continue;
+            }
+            self.management.insert_assignment(tx, organization, holder, &given, &spot, actor.clone(), Origin::default()).await?;
+        }
+        Ok(())
     }
 }
 
 /// The role at the place that its level asks for.
-fn place(role: Role, workspace: Option<&Workspace>) -> Result<Assignment, AdministrationError> {
-    match (role.level(), workspace) {
-        (Level::Organization, _) => Ok(Assignment { role, workspace: None }),
-        (Level::Workspace, Some(workspace)) => Ok(Assignment { role, workspace: Some(workspace.id) }),
-        (Level::Workspace, None) => Err(AdministrationError::WrongLevel(role, "in a workspace; name the workspace with --workspace")),
+fn place(role: Role, workspace: Option<&Workspace>) -> Result<(Role, Spot), AdministrationError> {
+    match (role.level, workspace) {
+        (Level::Platform, _) => Ok((role, Spot::PLATFORM)),
+        (Level::Organization, _) => Ok((role, Spot::ORGANIZATION)),
+        (Level::Workspace, Some(workspace)) => Ok((role, Spot::workspace(workspace.clone()))),
+        (Level::Workspace, None) => Err(AdministrationError::WrongLevel(role.name, "in a workspace; name the workspace with --workspace")),
+        (Level::Project, _) => Err(AdministrationError::WrongLevel(role.name, "in a project; give it with POST /api/v1/role_assignments")),
     }
 }

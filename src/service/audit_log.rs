@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::Sources;
 use super::authentication::Caller;
-use super::lifecycle::{LifecycleError, require};
+use super::management::{ManagementError, require};
+use crate::domain::access::Place;
 use crate::domain::audit::Action;
 use crate::domain::id::{AuditEventId, OrganizationId, Reference};
 use crate::domain::name::Invalid;
@@ -87,8 +88,8 @@ impl AuditLog {
     ///
     /// # Errors
     /// Where the caller may not.
-    pub fn select(&self, caller: &Caller, query: EventQuery) -> Result<Selection, LifecycleError> {
-        require(caller, Permission::AUDIT_READ)?;
+    pub fn select(&self, caller: &Caller, query: EventQuery) -> Result<Selection, ManagementError> {
+        require(caller, &Permission::AUDIT_READ, Place::Organization)?;
         let organization = caller.organization().id;
         let mut filter = EventFilter { outcome: query.outcome, ..EventFilter::default() };
         match query.action {
@@ -107,7 +108,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn page(&self, selection: &Selection, cursor: Option<Uuid>, limit: u16) -> Result<Vec<StoredEvent>, LifecycleError> {
+    pub async fn page(&self, selection: &Selection, cursor: Option<Uuid>, limit: u16) -> Result<Vec<StoredEvent>, ManagementError> {
         let before = cursor.map_or(selection.before, |cursor| cursor.min(selection.before));
         Ok(self.store.list_events(selection.organization, &selection.filter, (selection.from, before), limit.into()).await?)
     }
@@ -125,7 +126,7 @@ impl AuditLog {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn export(&self, mut rest: Selection) -> Result<(Vec<StoredEvent>, Selection), LifecycleError> {
+    pub async fn export(&self, mut rest: Selection) -> Result<(Vec<StoredEvent>, Selection), ManagementError> {
         let events = self.store.list_events(rest.organization, &rest.filter, (rest.from, rest.before), EXPORT_BATCH).await?;
         if let Some(last) = events.last() {
             rest.before = last.id;

@@ -10,7 +10,7 @@ use crate::domain::entity::Organization;
 use crate::domain::id::AuditEventId;
 use crate::domain::time::Timestamp;
 use crate::keys;
-use crate::store::{Holder, StoreError, Tx};
+use crate::store::{Holder, Member, StoreError, Tx};
 
 /// Why a credential does not count.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,14 @@ pub enum Principal {
 }
 
 impl Principal {
+    /// As a member of teams.
+    pub(super) fn member(&self) -> Member {
+        match self {
+            Self::ServiceAccount(credential) => Member::ServiceAccount(credential.account.id),
+            Self::User(credential) => Member::User(credential.holder.user.id),
+        }
+    }
+
     fn holder(&self) -> Holder {
         match self {
             Self::ServiceAccount(credential) => Holder::ServiceAccount(credential.account.id),
@@ -68,15 +76,15 @@ pub struct Caller {
     pub principal: Principal,
     /// What they may do with this credential.
     pub access: Access,
-    /// The `scope` of the token that they called with, which bounds what they may do.
-    scope: Option<String>,
+    /// What the token that they called with says, where it was narrowed: it bounds what they may do.
+    bound: Option<Access>,
 }
 
 impl Caller {
-    fn new(principal: Principal, assignments: &[Assignment], scope: Option<String>) -> Self {
+    fn new(principal: Principal, assignments: &[Assignment], bound: Option<Access>) -> Self {
         let all = Access::of(assignments);
-        let access = scope.as_ref().map_or_else(|| all.clone(), |scope| all.narrowed(scope));
-        Self { principal, access, scope }
+        let access = bound.as_ref().map_or_else(|| all.clone(), |bound| all.narrowed(bound));
+        Self { principal, access, bound }
     }
 
     /// The caller as they are now, seen from a transaction that has locked their account: a request may have come in before their rights were taken away, and
@@ -100,7 +108,7 @@ impl Caller {
             }
         };
         let assignments = tx.list_assignments(principal.holder()).await?;
-        Ok(Self::new(principal, &assignments, self.scope.clone()))
+        Ok(Self::new(principal, &assignments, self.bound.clone()))
     }
 
     /// The caller's organization: the only one that they see.
@@ -143,14 +151,14 @@ impl Authenticator {
     pub async fn authenticate(&self, credential: &str, origin: &Origin) -> Result<Caller, AuthenticationError> {
         let now = self.context.sources.now();
         // A JWT is three parts, and the first begins with {" in base64url.
-        let (principal, scope) = if credential.starts_with("eyJ") && credential.matches('.').count() == 2 {
+        let (principal, bound) = if credential.starts_with("eyJ") && credential.matches('.').count() == 2 {
             let claims = keys::verify(&self.context.signing.known(), credential, &self.context.issuer, now).map_err(invalid)?;
-            (self.by_token(&claims, now).await?, Some(claims.scope.unwrap_or_default()))
+            (self.by_token(&claims, now).await?, claims.narrowed.then(|| claims.access()))
         } else {
             (self.by_key(&RawApiKey::from_presented(credential.to_owned()), origin, now).await?, None)
         };
         let assignments = self.context.store.list_assignments(principal.holder()).await?;
-        Ok(Caller::new(principal, &assignments, scope))
+        Ok(Caller::new(principal, &assignments, bound))
     }
 
     /// Ends a person's sign-in, and with it the tokens that it yielded. A machine has none to end.

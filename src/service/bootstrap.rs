@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::administration::{Administration, AdministrationError, NewWorkspace};
-use super::lifecycle::{NewAccount, NewKey, NewKeyValue};
-use crate::domain::access::Assignment;
+use super::administration::{Administration, AdministrationError};
+use super::management::{FoundHolder, NewAccount, NewKey, NewKeyValue, NewWorkspace, Spot};
 use crate::domain::api_key::RawApiKey;
+use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::audit::{Action, Actor, Origin, Target};
 use crate::domain::name::{Email, Name, Slug};
 use crate::domain::random::Random;
-use crate::domain::role::Role;
+use crate::domain::role::{BUILT_IN, ORGANIZATION_ADMIN, PLATFORM_ADMIN};
 use crate::domain::signing::SigningAlgorithm;
 use crate::store::Holder;
 
@@ -42,33 +42,42 @@ impl Administration {
         let Some(password) = admin_password.or(generated.as_ref()) else { return Ok(None) };
         let hash = self.passwords.hash(password).await?;
 
-        let organization = self.new_organization(Slug::from_stored(DEFAULT.to_owned()), Name::from_stored("Default".to_owned()));
+        let organization = self.management.new_organization(Slug::from_stored(DEFAULT.to_owned()), Some(Name::from_stored("Default".to_owned())));
         let mut tx = self.store.begin().await?;
         if !tx.insert_first_organization(&organization).await? {
             return Ok(None);
         }
-        self.record_organization(&mut tx, &organization, Actor::system()).await?;
+        self.management.furnish(&mut tx, &organization, Actor::system(), Origin::default()).await?;
         let workspace = NewWorkspace {
-            organization: DEFAULT.to_owned(),
             slug: Slug::from_stored(DEFAULT.to_owned()),
             name: Some(Name::from_stored("Default".to_owned())),
             url: None,
             audience: None,
             signing_algorithm: SigningAlgorithm::Es256,
             token_lifetime: Duration::from_hours(1),
+            labels: Labels::default(),
+            claims: CustomClaims::default(),
         };
-        self.insert_workspace(&mut tx, &organization, workspace, Actor::system()).await?;
+        self.management.insert_workspace(&mut tx, &organization, workspace, Actor::system(), Origin::default()).await?;
 
-        let admin = Assignment { role: Role::OrganizationAdmin, workspace: None };
+        let roles = || BUILT_IN.iter().filter(|role| [PLATFORM_ADMIN, ORGANIZATION_ADMIN].contains(&role.id));
+        let given = || roles().map(|role| (role.clone(), if role.id == PLATFORM_ADMIN { Spot::PLATFORM } else { Spot::ORGANIZATION })).collect();
         let user = self.insert_user(&mut tx, organization.id, admin_email.clone(), &hash, Actor::system()).await?;
-        self.assign(&mut tx, organization.id, Holder::User(user.id), Target::from(&user), admin, None, Actor::system()).await?;
-        let account = NewAccount { name: Name::from_stored("bootstrap".to_owned()), description: "made at the first start".to_owned() };
-        let account = self.lifecycle.insert_account(&mut tx, organization.id, account, Actor::system(), Origin::default()).await?;
-        self.assign(&mut tx, organization.id, Holder::ServiceAccount(account.id), Target::from(&account), admin, None, Actor::system()).await?;
-        let api_key = self.lifecycle.generate_key();
+        let holder = FoundHolder { holder: Holder::User(user.id), target: Target::from(&user) };
+        self.assign(&mut tx, organization.id, &holder, given(), Actor::system()).await?;
+        let account = NewAccount {
+            name: Name::from_stored("bootstrap".to_owned()),
+            description: "made at the first start".to_owned(),
+            labels: Labels::default(),
+            claims: CustomClaims::default(),
+        };
+        let account = self.management.insert_account(&mut tx, organization.id, account, Actor::system(), Origin::default()).await?;
+        let holder = FoundHolder { holder: Holder::ServiceAccount(account.id), target: Target::from(&account) };
+        self.assign(&mut tx, organization.id, &holder, given(), Actor::system()).await?;
+        let api_key = self.management.generate_key();
         let (key, value) = (NewKey { name: Name::from_stored(DEFAULT.to_owned()), expires_in_days: None }, NewKeyValue::from(&api_key));
         let policy = organization.key_policy;
-        self.lifecycle.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, Actor::system(), Origin::default()).await?;
+        self.management.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, Actor::system(), Origin::default()).await?;
         tx.commit().await?;
         Ok(Some(FirstStart { admin_email: admin_email.clone(), admin_password: generated, api_key }))
     }

@@ -1,6 +1,6 @@
 //! The exchange: an API key, or a person's password, for a short-lived access token.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use super::Context;
 use super::passwords::{PasswordError, Passwords};
 use super::recorder::{RecordError, Recorder};
 use super::signing::SigningError;
-use crate::domain::access::Access;
+use crate::domain::access::{Access, Place};
 use crate::domain::api_key::{RawApiKey, without_keys};
+use crate::domain::attributes::CustomClaims;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
-use crate::domain::claims::{AccessTokenClaims, PrincipalType};
+use crate::domain::claims::{AccessTokenClaims, AuthorizationDetail, DetailType, PrincipalType};
 use crate::domain::credential::{KeyCredential, Refusal, UserCredential};
 use crate::domain::entity::{Session, Workspace};
 use crate::domain::id::{AuditEventId, OrganizationId, Reference, SessionId, TokenId};
@@ -80,6 +81,8 @@ pub struct Issued {
     pub expires_in: i64,
     /// Its permissions.
     pub scope: Option<String>,
+    /// Its permissions in parts of the receiver only.
+    pub authorization_details: Vec<AuthorizationDetail>,
 }
 
 /// Why no token was issued.
@@ -175,36 +178,40 @@ impl From<PasswordError> for LoginError {
 /// Who presented a valid secret.
 enum Subject {
     Key(Box<KeyCredential>),
-    /// With the hash that the password matched.
-    User(Box<StoredPassword>),
+    User {
+        /// With the hash that the password matched.
+        stored: Box<StoredPassword>,
+        /// A stronger hash of it, where the settings ask for more by now.
+        rehashed: Option<SecretString>,
+    },
 }
 
 impl Subject {
     fn organization(&self) -> OrganizationId {
         match self {
             Self::Key(credential) => credential.organization.id,
-            Self::User(stored) => stored.holder.organization.id,
+            Self::User { stored, .. } => stored.holder.organization.id,
         }
     }
 
     fn holder(&self) -> Holder {
         match self {
             Self::Key(credential) => Holder::ServiceAccount(credential.account.id),
-            Self::User(stored) => Holder::User(stored.holder.user.id),
+            Self::User { stored, .. } => Holder::User(stored.holder.user.id),
         }
     }
 
     fn actor(&self) -> Actor {
         match self {
             Self::Key(credential) => credential.as_ref().into(),
-            Self::User(stored) => Actor::from(&stored.holder),
+            Self::User { stored, .. } => Actor::from(&stored.holder),
         }
     }
 
     fn check(&self, now: Timestamp) -> Result<(), Refusal> {
         match self {
             Self::Key(credential) => credential.check(now),
-            Self::User(stored) => stored.holder.check(),
+            Self::User { stored, .. } => stored.holder.check(),
         }
     }
 }
@@ -224,7 +231,18 @@ impl<E: Into<LoginError>> From<E> for Unidentified {
 /// A token that may be issued.
 struct Permitted {
     workspace: Option<Workspace>,
-    permissions: Vec<Permission>,
+    held: Held,
+}
+
+/// Permissions for one receiver.
+#[derive(Default)]
+struct Held {
+    /// In the whole of it.
+    whole: Vec<Permission>,
+    /// In parts of it only.
+    parts: Vec<(Place, Vec<Permission>)>,
+    /// Whether less was asked for than is held.
+    narrowed: bool,
 }
 
 /// Exchanges credentials for tokens.
@@ -299,7 +317,12 @@ impl Login {
                 };
                 let matches = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await?;
                 match stored {
-                    Some(stored) if matches => Ok(Subject::User(Box::new(stored))),
+                    Some(stored) if matches => {
+                        // Another time will do where there is no turn now.
+                        let outdated = self.passwords.is_outdated(&stored.hash);
+                        let rehashed = if outdated { self.passwords.hash(&password).await.ok() } else { None };
+                        Ok(Subject::User { stored: Box::new(stored), rehashed })
+                    }
                     stored => Err(Unidentified { error: LoginError::WrongPassword, claimed: stored.map(|stored| stored.holder) }),
                 }
             }
@@ -311,13 +334,17 @@ impl Login {
         let workspace = self.find_receiver(subject.organization(), receiver).await?;
         let access = Access::of(&self.context.store.list_assignments(subject.holder()).await?);
         let held = match &workspace {
-            Some(workspace) => access.at_workspace(workspace.id),
-            None => access.at_hourpass(),
+            Some(workspace) => {
+                let catalogue = self.context.store.list_catalogue(subject.organization()).await?;
+                let (whole, parts) = (access.at_workspace(workspace.id, &catalogue), access.at_projects(workspace.id, &catalogue));
+                Held { whole, parts, narrowed: false }
+            }
+            None => Held { whole: access.at_hourpass(), parts: access.at_parts_of_hourpass(), narrowed: false },
         };
-        if let (Some(workspace), true) = (&workspace, held.is_empty()) {
-            return Err(LoginError::AccessDenied(workspace.slug.to_string()));
+        match &workspace {
+            Some(workspace) if held.whole.is_empty() && held.parts.is_empty() => Err(LoginError::AccessDenied(workspace.slug.to_string())),
+            _ => Ok(Permitted { workspace, held: narrow(held, scope)? }),
         }
-        Ok(Permitted { workspace, permissions: narrow(held, scope)? })
     }
 
     /// The workspace that the token is to be for, or nothing where it is for Hourpass itself.
@@ -346,11 +373,11 @@ impl Login {
         let mut actor = subject.actor();
         let sign_in = match subject {
             Subject::Key(_) => None,
-            Subject::User(stored) => {
+            Subject::User { stored, rehashed } => {
                 let id = SessionId::generate(now, self.context.sources.random());
                 actor.session_id = Some(id);
                 let expires_at = now.plus(Duration::from_secs(lifetime.unsigned_abs()));
-                Some((Session { id, user_id: stored.holder.user.id, expires_at }, &stored.hash))
+                Some((Session { id, user_id: stored.holder.user.id, expires_at }, stored.version, rehashed.as_ref()))
             }
         };
 
@@ -358,7 +385,7 @@ impl Login {
         let subject_id = actor.id.map(|id| id.to_string()).unwrap_or_default();
         let (principal_type, client_id) = match subject {
             Subject::Key(_) => (PrincipalType::ServiceAccount, subject_id.clone()),
-            Subject::User(_) => (PrincipalType::User, OWN_CLIENT_ID.to_owned()),
+            Subject::User { .. } => (PrincipalType::User, OWN_CLIENT_ID.to_owned()),
         };
         let claims = AccessTokenClaims {
             iss: self.context.issuer.clone(),
@@ -368,16 +395,28 @@ impl Login {
             iat: issued_at,
             exp: issued_at + lifetime,
             jti: TokenId::generate(now, self.context.sources.random()),
-            scope: permission::to_scope(&permitted.permissions),
+            scope: permission::to_scope(&permitted.held.whole),
+            authorization_details: self.details(subject.organization(), &permitted.held.parts).await?,
+            narrowed: permitted.held.narrowed,
             org_id: subject.organization(),
             workspace_id: permitted.workspace.as_ref().map(|workspace| workspace.id),
             api_key_id: actor.api_key_id,
             sid: actor.session_id,
             principal_type,
             name: actor.name.clone(),
+            custom: match (subject, &permitted.workspace) {
+                (Subject::Key(credential), Some(workspace)) => credential.account.claims.clone().overridden_by(&workspace.claims),
+                (Subject::Key(credential), None) => credential.account.claims.clone().overridden_by(&CustomClaims::default()),
+                (Subject::User { .. }, Some(workspace)) => workspace.claims.clone().overridden_by(&CustomClaims::default()),
+                (Subject::User { .. }, None) => BTreeMap::new(),
+            },
         };
         let access_token = keys::mint(key, &claims)?;
 
+        let mut details = json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope });
+        if !claims.authorization_details.is_empty() {
+            details["authorization_details"] = json!(claims.authorization_details);
+        }
         let event = Event {
             id: AuditEventId::generate(now, self.context.sources.random()),
             organization_id: Some(claims.org_id),
@@ -388,13 +427,16 @@ impl Login {
             outcome: Outcome::Granted,
             origin: origin.clone(),
             token_expires_at: Some(Timestamp::from_seconds(claims.exp)),
-            details: Some(json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope })),
+            details: Some(details),
         };
         // The token leaves only after its record is durable.
-        if let Some((session, hash)) = sign_in {
+        if let Some((session, version, rehashed)) = sign_in {
             let mut tx = self.context.store.begin().await?;
-            if !tx.insert_session(&session, hash, now).await? {
+            if !tx.insert_session(&session, version, now).await? {
                 return Err(LoginError::WrongPassword);
+            }
+            if let Some(hash) = rehashed {
+                tx.replace_password_hash(session.user_id, version, hash).await?;
             }
             tx.insert_event(&event).await?;
             tx.commit().await?;
@@ -404,7 +446,28 @@ impl Login {
         if let Subject::Key(credential) = subject {
             self.context.usage.note(credential, &origin, now);
         }
-        Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope })
+        Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope, authorization_details: claims.authorization_details })
+    }
+
+    /// As RFC 9396 writes them, with the slugs of the parts.
+    async fn details(&self, organization: OrganizationId, parts: &[(Place, Vec<Permission>)]) -> Result<Vec<AuthorizationDetail>, StoreError> {
+        let mut details = Vec::new();
+        for (place, actions) in parts {
+            let (kind, identifier, slug) = match *place {
+                Place::Project(workspace, id) => {
+                    (DetailType::Project, id.0, self.context.store.find_project_by_id(workspace, id.0).await?.map(|it| it.slug.to_string()))
+                }
+                Place::Workspace(id) => {
+                    (DetailType::Workspace, id.0, self.context.store.find_workspace_by_id(organization, id.0).await?.map(|it| it.slug.to_string()))
+                }
+                Place::Organization | Place::Platform => continue,
+            };
+            // Deleted just now.
+            let Some(slug) = slug else { continue };
+            let workspace_id = place.project().and(place.workspace());
+            details.push(AuthorizationDetail { kind, identifier, slug, workspace_id, actions: actions.clone() });
+        }
+        Ok(details)
     }
 
     async fn record_refusal(
@@ -437,14 +500,18 @@ fn asked(name: &str) -> Target {
 }
 
 /// Those of the permissions held that `scope` asks for.
-fn narrow(held: Vec<Permission>, scope: Option<&str>) -> Result<Vec<Permission>, LoginError> {
+fn narrow(held: Held, scope: Option<&str>) -> Result<Held, LoginError> {
     let asked: BTreeSet<&str> = scope.unwrap_or_default().split_ascii_whitespace().collect();
     if asked.is_empty() {
         return Ok(held);
     }
-    let beyond: Vec<&str> = asked.iter().filter(|name| !held.iter().any(|permission| permission.as_str() == **name)).copied().collect();
+    let all = || held.whole.iter().chain(held.parts.iter().flat_map(|(_, permissions)| permissions));
+    let beyond: Vec<&str> = asked.iter().filter(|name| !all().any(|permission| permission.as_str() == **name)).copied().collect();
     if !beyond.is_empty() {
         return Err(LoginError::InvalidScope(beyond.join(" ")));
     }
-    Ok(held.into_iter().filter(|permission| asked.contains(permission.as_str())).collect())
+    let narrowed = all().any(|permission| !asked.contains(permission.as_str()));
+    let left = |permissions: Vec<Permission>| permissions.into_iter().filter(|permission| asked.contains(permission.as_str())).collect::<Vec<_>>();
+    let parts = held.parts.into_iter().map(|(place, permissions)| (place, left(permissions)));
+    Ok(Held { whole: left(held.whole), parts: parts.filter(|(_, permissions)| !permissions.is_empty()).collect(), narrowed })
 }

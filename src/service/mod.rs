@@ -6,9 +6,8 @@ mod administration;
 mod audit_log;
 mod authentication;
 mod bootstrap;
-mod lifecycle;
 mod login;
-mod organizations;
+mod management;
 mod passwords;
 mod recorder;
 mod signing;
@@ -22,13 +21,17 @@ use crate::domain::random::Random;
 use crate::domain::time::{Clock, Timestamp};
 use crate::store::Store;
 
-pub use administration::{Administration, AdministrationError, IssueKey, NewWorkspace};
+pub use administration::{Administration, AdministrationError, IssueKey};
 pub use audit_log::{ActionFilter, AuditLog, EventQuery, Selection};
 pub use authentication::{AuthenticationError, Authenticator, Caller, Principal};
 pub use bootstrap::{FirstStart, generate_password};
-pub use lifecycle::{AccountChange, Impact, KeyChange, Lifecycle, LifecycleError, NewAccount, NewKey, NewKeyValue, Page, Rotation};
 pub use login::{Issued, Login, LoginError, LoginRequest, Presented, Receiver};
-pub use organizations::OrganizationChange;
+pub use management::{
+    AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission,
+    HolderReference, Impact, InWorkspace, Invitation, KeyChange, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey,
+    NewKeyValue, NewOrganization, NewPermission, NewProject, NewRole, NewTeam, NewUser, NewWorkspace, OrganizationChange, Page, ProjectChange,
+    ReceiverKind, RoleChange, Rotation, Rules, TeamChange, UserChange, WorkspaceChange,
+};
 pub use passwords::{PasswordError, Passwords};
 pub use recorder::{RecordError, Recorder};
 pub use signing::{Signing, SigningError};

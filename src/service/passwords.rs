@@ -36,30 +36,31 @@ fn broken(error: impl ToString) -> PasswordError {
 #[derive(Clone, Debug)]
 pub struct Passwords {
     sources: Sources,
+    params: Params,
     permits: Arc<Semaphore>,
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
     queue_timeout: Duration,
 }
 
 impl Passwords {
-    /// At most `concurrency` hashes at once; others wait for `queue_timeout`.
+    /// New hashes cost `params`. At most `concurrency` hashes at once; others wait for `queue_timeout`.
     #[must_use]
-    pub fn new(sources: Sources, concurrency: usize, queue_timeout: Duration) -> Self {
-        Self { sources, permits: Arc::new(Semaphore::new(concurrency)), memory: Arc::default(), queue_timeout }
+    pub fn new(sources: Sources, params: Params, concurrency: usize, queue_timeout: Duration) -> Self {
+        Self { sources, params, permits: Arc::new(Semaphore::new(concurrency)), memory: Arc::default(), queue_timeout }
     }
 
-    /// Hashes a new password, as a PHC string with its salt and parameters (OWASP: 19 MiB, 2 passes, 1 lane).
+    /// Hashes a new password, as a PHC string with its salt and parameters.
     ///
     /// # Errors
     /// [`PasswordError::Busy`] where no turn came in time.
     pub async fn hash(&self, password: &SecretString) -> Result<SecretString, PasswordError> {
         let mut salt = [0; SALT_LENGTH];
         self.sources.random().fill(&mut salt);
-        let output = self.compute(password, salt.to_vec(), Params::DEFAULT).await?;
+        let output = self.compute(password, salt.to_vec(), self.params.clone()).await?;
         let hash = PasswordHash {
             algorithm: ARGON2ID_IDENT,
             version: Some(Version::V0x13.into()),
-            params: ParamsString::try_from(&Params::DEFAULT).map_err(broken)?,
+            params: ParamsString::try_from(&self.params).map_err(broken)?,
             salt: Some(Salt::new(&salt).map_err(broken)?),
             hash: Some(Output::new(&output).map_err(broken)?),
         };
@@ -71,8 +72,9 @@ impl Passwords {
     /// # Errors
     /// [`PasswordError::Busy`] where no turn came in time.
     pub async fn matches(&self, password: &SecretString, hash: Option<&SecretString>) -> Result<bool, PasswordError> {
-        let Some(hash) = hash else {
-            self.compute(password, vec![0; SALT_LENGTH], Params::DEFAULT).await?;
+        // Without a password yet, the hash is empty.
+        let Some(hash) = hash.filter(|hash| !hash.expose_secret().is_empty()) else {
+            self.compute(password, vec![0; SALT_LENGTH], self.params.clone()).await?;
             return Ok(false);
         };
         let hash = PasswordHash::new(hash.expose_secret()).map_err(broken)?;
@@ -83,6 +85,15 @@ impl Passwords {
         let params = Params::try_from(&hash).map_err(broken)?;
         let output = self.compute(password, salt.as_ref().to_vec(), params).await?;
         Ok(verify_slices_are_equal(&output, expected.as_bytes()).is_ok())
+    }
+
+    /// Whether a hash cost less than new ones do.
+    #[must_use]
+    pub fn is_outdated(&self, hash: &SecretString) -> bool {
+        let params = PasswordHash::new(hash.expose_secret()).ok().and_then(|hash| Params::try_from(&hash).ok());
+        params.is_some_and(|params| {
+            params.m_cost() < self.params.m_cost() || params.t_cost() < self.params.t_cost() || params.p_cost() < self.params.p_cost()
+        })
     }
 
     async fn compute(&self, password: &SecretString, salt: Vec<u8>, params: Params) -> Result<[u8; OUTPUT_LENGTH], PasswordError> {

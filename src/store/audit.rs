@@ -8,17 +8,21 @@ use crate::domain::audit::{Event, Outcome};
 use crate::domain::id::{ApiKeyId, AuditEventId, OrganizationId, ServiceAccountId};
 use crate::domain::time::Timestamp;
 
-/// A list, newest first. `$drive` decides which index it is read by; the other conditions are looked at on the way. The link to an account that is gone is left
-/// out: the event keeps the name. (Not by EXISTS: PostgreSQL would read all accounts first.)
+/// A list, newest first. `$drive` decides which index it is read by; the other conditions are looked at on the way. The link to an account or a person that is
+/// gone is left out: the event keeps the name. (Not by EXISTS: PostgreSQL would read all accounts first.)
 macro_rules! list {
     ($drive:literal) => {
         concat!(
             "SELECT e.id, e.organization_id, e.occurred_at, e.actor_kind,",
-            " CASE WHEN e.actor_kind = 'service_account' THEN (SELECT a.id FROM service_accounts a WHERE a.id = e.actor_id) ELSE e.actor_id END AS actor_id,",
+            " CASE e.actor_kind WHEN 'service_account' THEN (SELECT a.id FROM service_accounts a WHERE a.id = e.actor_id)",
+            " WHEN 'user' THEN (SELECT u.id FROM users u WHERE u.id = e.actor_id) ELSE e.actor_id END AS actor_id,",
             " e.actor_name, e.api_key_id, e.session_id, e.action, e.target_kind,",
-            " CASE WHEN e.target_kind = 'service_account' THEN (SELECT a.id FROM service_accounts a WHERE a.id = e.target_id) ELSE e.target_id END AS target_id,",
+            " CASE e.target_kind WHEN 'service_account' THEN (SELECT a.id FROM service_accounts a WHERE a.id = e.target_id)",
+            " WHEN 'user' THEN (SELECT u.id FROM users u WHERE u.id = e.target_id) ELSE e.target_id END AS target_id,",
             " e.target_name, e.outcome, e.reason, e.address, e.user_agent, e.request_id, e.token_expires_at, e.details",
-            " FROM audit_events e WHERE ", $drive, " AND e.id >= $2 AND e.id < $3",
+            " FROM audit_events e WHERE ",
+            $drive,
+            " AND e.id >= $2 AND e.id < $3",
             " AND (e.actor_id = $4 OR $4 IS NULL) AND (e.actor_name = $5 OR CAST($5 AS TEXT) IS NULL)",
             " AND (e.target_id = $6 OR $6 IS NULL) AND (e.target_name = $7 OR CAST($7 AS TEXT) IS NULL)",
             " AND (e.resource = $8 OR CAST($8 AS TEXT) IS NULL) AND (e.action = $9 OR CAST($9 AS TEXT) IS NULL)",

@@ -24,14 +24,66 @@ macro_rules! statements {
     };
 }
 
+/// Reads of one statement each, outside of a transaction (of `Store`) and inside of one (of `Tx`).
+macro_rules! reads {
+    ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $result:ty = |$connection:ident| $body:expr;)+) => {
+        impl $crate::store::Store {
+            $($(#[$doc])*
+            ///
+            /// # Errors
+            /// Where the database fails.
+            pub async fn $name(&self, $($argument: $type),*) -> Result<$result, $crate::store::StoreError> {
+                on!(Db, &self.read, |$connection| $body)
+            })+
+        }
+
+        impl $crate::store::Tx {
+            $($(#[$doc])*
+            ///
+            /// # Errors
+            /// Where the database fails.
+            pub async fn $name(&mut self, $($argument: $type),*) -> Result<$result, $crate::store::StoreError> {
+                on!(Self, self, |tx| {
+                    let $connection = &mut **tx;
+                    $body
+                })
+            })+
+        }
+    };
+}
+
+/// Statements of a transaction that answer nothing.
+macro_rules! writes {
+    ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $($sql:ident ($($value:expr),* $(,)?)),+;)+) => {
+        impl $crate::store::Tx {
+            $($(#[$doc])*
+            ///
+            /// # Errors
+            /// [`StoreError::Conflict`](crate::store::StoreError::Conflict) where something unique is taken, and where the database fails.
+            pub async fn $name(&mut self, $($argument: $type),*) -> Result<(), $crate::store::StoreError> {
+                on!(Self, self, |tx| {
+                    $(sqlx::query($sql)$(.bind($value))*.execute(&mut **tx).await?;)+
+                });
+                Ok(())
+            })+
+        }
+    };
+}
+
 mod access;
 mod api_key;
 mod audit;
 mod dialect;
 mod error;
+mod invitation;
+mod label;
 mod organization;
+mod permission;
+mod project;
+mod role;
 mod service_account;
 mod signing_key;
+mod team;
 mod user;
 mod workspace;
 
@@ -39,14 +91,16 @@ use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
-pub use access::Holder;
+pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::KeyFilter;
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent};
 pub use dialect::sqlite_directory;
 pub use error::StoreError;
 pub use service_account::AccountFilter;
 pub use signing_key::StoredSigningKey;
-pub use user::StoredPassword;
+pub use team::{Member, TeamMember};
+pub use user::{StoredPassword, UserFilter};
+pub use workspace::WorkspaceFilter;
 
 /// A pool of connections to one engine.
 #[derive(Clone, Debug)]
@@ -136,9 +190,15 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("access", access::STATEMENTS),
         ("api_key", api_key::STATEMENTS),
         ("audit", audit::STATEMENTS),
+        ("invitation", invitation::STATEMENTS),
+        ("label", label::STATEMENTS),
         ("organization", organization::STATEMENTS),
+        ("permission", permission::STATEMENTS),
+        ("project", project::STATEMENTS),
+        ("role", role::STATEMENTS),
         ("service_account", service_account::STATEMENTS),
         ("signing_key", signing_key::STATEMENTS),
+        ("team", team::STATEMENTS),
         ("user", user::STATEMENTS),
         ("workspace", workspace::STATEMENTS),
     ]

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, Store, StoreError, Tx};
+use super::{Db, StoreError, Tx};
 use crate::domain::entity::{KeyPolicy, Organization};
 use crate::domain::id::OrganizationId;
 use crate::domain::name::{Name, Slug};
@@ -25,6 +25,16 @@ statements! {
     UPDATE = "UPDATE organizations SET name = $2, api_key_max_days = $3, api_key_default_days = $4 WHERE id = $1";
     // Changes nothing, and makes others who would change it wait.
     LOCK = "UPDATE organizations SET name = name WHERE id = $1";
+    LIST = concat!("SELECT ", organization_columns!(), " FROM organizations o WHERE o.id > $1 ORDER BY o.id LIMIT $2");
+    DELETE_MEMBERS = "DELETE FROM team_members WHERE team_id IN (SELECT id FROM teams WHERE organization_id = $1)";
+    DELETE_ASSIGNMENTS = "DELETE FROM role_assignments WHERE organization_id = $1";
+    DELETE_TEAMS = "DELETE FROM teams WHERE organization_id = $1";
+    DELETE_ROLES = "DELETE FROM roles WHERE organization_id = $1";
+    DELETE_CATALOGUE = "DELETE FROM permissions WHERE organization_id = $1";
+    DELETE_SESSIONS = "DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE organization_id = $1)";
+    DELETE_INVITATIONS = "DELETE FROM invitations WHERE user_id IN (SELECT id FROM users WHERE organization_id = $1)";
+    DELETE_USERS = "DELETE FROM users WHERE organization_id = $1";
+    DELETE = "DELETE FROM organizations WHERE id = $1";
     FIND_BY_ID = concat!("SELECT ", organization_columns!(), " FROM organizations o WHERE o.id = $1");
     FIND_BY_SLUG = concat!("SELECT ", organization_columns!(), " FROM organizations o WHERE o.slug = $1");
 }
@@ -56,15 +66,27 @@ fn days(stored: Option<i64>) -> Option<u16> {
     stored.and_then(|days| u16::try_from(days).ok())
 }
 
-impl Store {
+reads! {
     /// Finds an organization by its slug.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn find_organization(&self, slug: &str) -> Result<Option<Organization>, StoreError> {
-        let row = on!(Db, &self.read, |pool| sqlx::query_as::<_, OrganizationRow>(FIND_BY_SLUG).bind(slug).fetch_optional(pool).await)?;
-        Ok(row.map(Organization::from))
-    }
+    fn find_organization(slug: &str) -> Option<Organization> = |connection| {
+        Ok(sqlx::query_as::<_, OrganizationRow>(FIND_BY_SLUG).bind(slug).fetch_optional(connection).await?.map(Organization::from))
+    };
+    /// Finds an organization by its id.
+    fn find_organization_by_id(id: Uuid) -> Option<Organization> = |connection| {
+        Ok(sqlx::query_as::<_, OrganizationRow>(FIND_BY_ID).bind(id).fetch_optional(connection).await?.map(Organization::from))
+    };
+    /// Lists all organizations in the order of their ids: at most `limit` of those after `after`.
+    fn list_organizations(after: Uuid, limit: i64) -> Vec<Organization> = |connection| {
+        let rows = sqlx::query_as::<_, OrganizationRow>(LIST).bind(after).bind(limit).fetch_all(connection).await?;
+        Ok(rows.into_iter().map(Organization::from).collect())
+    };
+}
+
+writes! {
+    /// Deletes an organization with its people, teams, roles and catalogue. It may have neither workspaces nor service accounts.
+    fn delete_organization(id: OrganizationId) =
+        DELETE_MEMBERS(id.0), DELETE_ASSIGNMENTS(id.0), DELETE_TEAMS(id.0), DELETE_ROLES(id.0), DELETE_CATALOGUE(id.0), DELETE_SESSIONS(id.0),
+        DELETE_INVITATIONS(id.0), DELETE_USERS(id.0), DELETE(id.0);
 }
 
 impl Tx {

@@ -4,6 +4,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Db, Store, StoreError, Tx};
+use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::entity::{LastUse, ServiceAccount};
 use crate::domain::id::{OrganizationId, Reference, ServiceAccountId};
 use crate::domain::name::Name;
@@ -14,18 +15,21 @@ macro_rules! service_account_columns {
     () => {
         "a.id AS account_id, a.organization_id AS account_organization_id, a.name AS account_name, a.description AS account_description, \
          a.active AS account_active, a.created_at AS account_created_at, a.last_used_at AS account_last_used_at, \
-         a.last_used_address AS account_last_used_address, a.last_used_user_agent AS account_last_used_user_agent"
+         a.last_used_address AS account_last_used_address, a.last_used_user_agent AS account_last_used_user_agent, \
+         a.labels AS account_labels, a.claims AS account_claims"
     };
 }
 pub(super) use service_account_columns;
 
 /// The conditions of a list, of a table called `a`; `$1` is the organization, and the name stands in the statement's own words.
 macro_rules! list {
-    ($where:literal) => {
+    ($from:literal, $where:literal) => {
         concat!(
             "SELECT ",
             service_account_columns!(),
-            " FROM service_accounts a WHERE a.organization_id = $1 AND a.id > $2",
+            " FROM ",
+            $from,
+            " WHERE a.organization_id = $1 AND a.id > $2",
             " AND (a.active = $3 OR CAST($3 AS BOOLEAN) IS NULL)",
             " AND (a.last_used_at IS NULL OR NOT $4)",
             " AND (a.last_used_at < $5 OR a.last_used_at IS NULL OR CAST($5 AS BIGINT) IS NULL)",
@@ -37,14 +41,21 @@ macro_rules! list {
 }
 
 statements! {
-    INSERT = "INSERT INTO service_accounts (id, organization_id, name, description, active, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT = "INSERT INTO service_accounts (id, organization_id, name, description, active, created_at, labels, claims) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     FIND_BY_ID = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.id = $2");
     FIND_BY_NAME = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.name = $2");
-    LIST = list!("");
-    LIST_BY_NAME = list!(" AND a.name = $8");
+    COUNT = "SELECT count(*) FROM service_accounts WHERE organization_id = $1";
+    LIST = list!("service_accounts a", "");
+    LIST_BY_NAME = list!("service_accounts a", " AND a.name = $8");
+    // CROSS JOIN, because SQLite then reads the labels first.
+    LIST_BY_LABEL = list!(
+        "labels l CROSS JOIN service_accounts a",
+        " AND (a.name = $8 OR CAST($8 AS TEXT) IS NULL) AND l.organization_id = $1 AND l.name = $9 AND l.value = $10 AND l.owner_id > $2 AND a.id = l.owner_id"
+    );
     // Changes nothing, and makes others who would change the account wait. PostgreSQL has FOR UPDATE for it, SQLite has not.
     LOCK = "UPDATE service_accounts SET active = active WHERE organization_id = $1 AND id = $2";
-    UPDATE = "UPDATE service_accounts SET name = $2, description = $3, active = $4 WHERE id = $1";
+    UPDATE = "UPDATE service_accounts SET name = $2, description = $3, active = $4, labels = $5, claims = $6 WHERE id = $1";
     SET_LAST_USE = "UPDATE service_accounts SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
                     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     // What the filter on expiry looks at: a list must not look into all keys of all accounts.
@@ -55,7 +66,7 @@ statements! {
                      WHERE k.service_account_id = $1";
     DELETE_VALUES = "DELETE FROM api_key_values WHERE api_key_id IN (SELECT id FROM api_keys WHERE service_account_id = $1)";
     DELETE_KEYS = "DELETE FROM api_keys WHERE service_account_id = $1";
-    DELETE_ASSIGNMENTS = "DELETE FROM role_assignments WHERE service_account_id = $1";
+    DELETE_LABELS = "DELETE FROM labels WHERE owner_id = $1";
     DELETE = "DELETE FROM service_accounts WHERE id = $1";
 }
 
@@ -70,6 +81,10 @@ pub(super) struct ServiceAccountRow {
     account_last_used_at: Option<i64>,
     account_last_used_address: Option<String>,
     account_last_used_user_agent: Option<String>,
+    #[sqlx(try_from = "String")]
+    account_labels: Labels,
+    #[sqlx(try_from = "String")]
+    account_claims: CustomClaims,
 }
 
 impl From<ServiceAccountRow> for ServiceAccount {
@@ -80,6 +95,8 @@ impl From<ServiceAccountRow> for ServiceAccount {
             name: Name::from_stored(row.account_name),
             description: row.account_description,
             active: row.account_active,
+            labels: row.account_labels,
+            claims: row.account_claims,
             created_at: Timestamp::from_micros(row.account_created_at),
             last_use: last_use(row.account_last_used_at, row.account_last_used_address, row.account_last_used_user_agent),
         }
@@ -104,6 +121,25 @@ pub struct AccountFilter {
     pub unused_since: Option<Timestamp>,
     /// Those that have a key that expires before then.
     pub expiring_before: Option<Timestamp>,
+    /// Those with this label: its name and value.
+    pub label: Option<(String, String)>,
+}
+
+reads! {
+    /// Finds a service account of an organization by its id.
+    fn find_service_account_by_id(organization: OrganizationId, id: Uuid) -> Option<ServiceAccount> = |connection| {
+        let row = sqlx::query_as::<_, ServiceAccountRow>(FIND_BY_ID).bind(organization.0).bind(id).fetch_optional(connection).await?;
+        Ok(row.map(ServiceAccount::from))
+    };
+    /// Finds a service account of an organization by its name.
+    fn find_service_account_by_name(organization: OrganizationId, name: &str) -> Option<ServiceAccount> = |connection| {
+        let row = sqlx::query_as::<_, ServiceAccountRow>(FIND_BY_NAME).bind(organization.0).bind(name).fetch_optional(connection).await?;
+        Ok(row.map(ServiceAccount::from))
+    };
+    /// How many service accounts an organization has.
+    fn count_service_accounts(organization: OrganizationId) -> i64 = |connection| {
+        Ok(sqlx::query_scalar(COUNT).bind(organization.0).fetch_one(connection).await?)
+    };
 }
 
 impl Store {
@@ -112,19 +148,10 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn find_service_account(&self, organization: OrganizationId, reference: &Reference) -> Result<Option<ServiceAccount>, StoreError> {
-        let row = match reference {
-            Reference::Id(id) => on!(Db, &self.read, |pool| sqlx::query_as::<_, ServiceAccountRow>(FIND_BY_ID)
-                .bind(organization.0)
-                .bind(*id)
-                .fetch_optional(pool)
-                .await),
-            Reference::Name(name) => on!(Db, &self.read, |pool| sqlx::query_as::<_, ServiceAccountRow>(FIND_BY_NAME)
-                .bind(organization.0)
-                .bind(name)
-                .fetch_optional(pool)
-                .await),
-        }?;
-        Ok(row.map(ServiceAccount::from))
+        match reference {
+            Reference::Id(id) => self.find_service_account_by_id(organization, *id).await,
+            Reference::Name(name) => self.find_service_account_by_name(organization, name).await,
+        }
     }
 
     /// Lists the service accounts of an organization in the order of their ids: at most `limit` of those after `after`.
@@ -139,7 +166,11 @@ impl Store {
         limit: i64,
     ) -> Result<Vec<ServiceAccount>, StoreError> {
         // With a name there is at most one, and the index on names finds it.
-        let sql = if filter.name.is_some() { LIST_BY_NAME } else { LIST };
+        let sql = match filter {
+            AccountFilter { label: Some(_), .. } => LIST_BY_LABEL,
+            AccountFilter { name: Some(_), .. } => LIST_BY_NAME,
+            _ => LIST,
+        };
         let rows = on!(Db, &self.read, |pool| {
             let query = sqlx::query_as::<_, ServiceAccountRow>(sql)
                 .bind(organization.0)
@@ -149,9 +180,10 @@ impl Store {
                 .bind(filter.unused_since.map(Timestamp::as_micros))
                 .bind(filter.expiring_before.map(Timestamp::as_micros))
                 .bind(limit);
-            match &filter.name {
-                Some(name) => query.bind(name).fetch_all(pool).await,
-                None => query.fetch_all(pool).await,
+            match (&filter.label, &filter.name) {
+                (Some((label, value)), name) => query.bind(name).bind(label).bind(value).fetch_all(pool).await,
+                (None, Some(name)) => query.bind(name).fetch_all(pool).await,
+                (None, None) => query.fetch_all(pool).await,
             }
         })?;
         Ok(rows.into_iter().map(ServiceAccount::from).collect())
@@ -171,10 +203,12 @@ impl Tx {
             .bind(&account.description)
             .bind(account.active)
             .bind(account.created_at.as_micros())
+            .bind(account.labels.to_json())
+            .bind(account.claims.to_json())
             .execute(&mut **tx)
             .await
-            .map(drop))
-        .map_err(StoreError::from)
+            .map(drop))?;
+        self.replace_labels(account.id.0, account.organization_id, &account.labels).await
     }
 
     /// Reads a service account, and keeps others from changing or deleting it, or its keys, until the transaction ends.
@@ -189,7 +223,7 @@ impl Tx {
         Ok(row.map(ServiceAccount::from))
     }
 
-    /// Replaces name, description and the active flag.
+    /// Replaces all that can change of a service account.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] where the name is taken.
@@ -199,19 +233,22 @@ impl Tx {
             .bind(account.name.as_str())
             .bind(&account.description)
             .bind(account.active)
+            .bind(account.labels.to_json())
+            .bind(account.claims.to_json())
             .execute(&mut **tx)
             .await
-            .map(drop))
-        .map_err(StoreError::from)
+            .map(drop))?;
+        self.replace_labels(account.id.0, account.organization_id, &account.labels).await
     }
 
-    /// Deletes a service account with its keys and role assignments.
+    /// Deletes a service account with its keys, all that it was given, and its memberships.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn delete_service_account(&mut self, id: ServiceAccountId, now: Timestamp) -> Result<(), StoreError> {
+        self.delete_access_of_service_account(id).await?;
         on!(Self, self, |tx| sqlx::query(RETIRE_HASHES).bind(id.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
-        for sql in [DELETE_VALUES, DELETE_KEYS, DELETE_ASSIGNMENTS, DELETE] {
+        for sql in [DELETE_VALUES, DELETE_KEYS, DELETE_LABELS, DELETE] {
             on!(Self, self, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
         }
         Ok(())

@@ -14,21 +14,37 @@ use crate::domain::time::Timestamp;
 
 macro_rules! user_columns {
     () => {
-        "u.id AS user_id, u.organization_id AS user_organization_id, u.email AS user_email, u.active AS user_active, u.created_at AS user_created_at"
+        "u.id AS user_id, u.organization_id AS user_organization_id, u.email AS user_email, u.name AS user_name, u.active AS user_active, \
+         u.password_hash <> '' AS user_has_password, u.created_at AS user_created_at"
     };
 }
 
 statements! {
-    INSERT = "INSERT INTO users (id, organization_id, email, password_hash, active, created_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT = "INSERT INTO users (id, organization_id, email, password_hash, active, created_at, name) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     FIND_BY_EMAIL = concat!(
-        "SELECT u.password_hash, ", user_columns!(), ", ", organization_columns!(),
+        "SELECT u.password_hash, u.password_version, ", user_columns!(), ", ", organization_columns!(),
         " FROM users u JOIN organizations o ON o.id = u.organization_id WHERE u.email = $1"
     );
-    SET_PASSWORD_HASH = "UPDATE users SET password_hash = $2 WHERE id = $1";
+    FIND_BY_ID = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.organization_id = $1 AND u.id = $2");
+    FIND_BY_ADDRESS = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.organization_id = $1 AND u.email = $2");
+    LIST = concat!(
+        "SELECT ", user_columns!(), " FROM users u WHERE u.organization_id = $1 AND u.id > $2 AND (u.email = $4 OR CAST($4 AS TEXT) IS NULL) \
+         AND (u.active = $5 OR CAST($5 AS BOOLEAN) IS NULL) AND ((u.password_hash = '') = $6 OR CAST($6 AS BOOLEAN) IS NULL) ORDER BY u.id LIMIT $3"
+    );
+    FIND_VERSION = "SELECT password_version FROM users WHERE id = $1";
+    UPDATE = "UPDATE users SET email = $2, name = $3, active = $4 WHERE id = $1";
+    DELETE_INVITATION = "DELETE FROM invitations WHERE user_id = $1";
+    DELETE = "DELETE FROM users WHERE id = $1";
+    REPLACE_PASSWORD_HASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_version = $2";
+    DELETE_OTHER_SESSIONS = "DELETE FROM sessions WHERE user_id = $1 AND id <> $2";
+    FIND_CREDENTIAL = concat!(
+        "SELECT ", user_columns!(), ", ", organization_columns!(), " FROM users u JOIN organizations o ON o.id = u.organization_id WHERE u.id = $1"
+    );
+    SET_PASSWORD_HASH = "UPDATE users SET password_hash = $2, password_version = password_version + 1 WHERE id = $1";
     // Changes nothing, and waits for whoever is changing the person.
     LOCK = "UPDATE users SET active = active WHERE id = $1";
     INSERT_SESSION = "INSERT INTO sessions (id, user_id, created_at, expires_at) \
-                      SELECT $1, u.id, $3, $4 FROM users u WHERE u.id = $2 AND u.password_hash = $5 AND u.active";
+                      SELECT $1, u.id, $3, $4 FROM users u WHERE u.id = $2 AND u.password_version = $5 AND u.active";
     FIND_SESSION = concat!(
         "SELECT s.id AS session_id, s.expires_at AS session_expires_at, ", user_columns!(), ", ", organization_columns!(),
         " FROM sessions s JOIN users u ON u.id = s.user_id JOIN organizations o ON o.id = u.organization_id WHERE s.id = $1"
@@ -43,7 +59,9 @@ struct UserRow {
     user_id: Uuid,
     user_organization_id: Uuid,
     user_email: String,
+    user_name: String,
     user_active: bool,
+    user_has_password: bool,
     user_created_at: i64,
 }
 
@@ -58,6 +76,7 @@ struct UserCredentialRow {
 #[derive(FromRow)]
 struct PasswordRow {
     password_hash: String,
+    password_version: i64,
     #[sqlx(flatten)]
     holder: UserCredentialRow,
 }
@@ -70,18 +89,23 @@ struct SessionRow {
     holder: UserCredentialRow,
 }
 
-impl From<UserCredentialRow> for UserCredential {
-    fn from(UserCredentialRow { organization, user }: UserCredentialRow) -> Self {
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
         Self {
-            organization: organization.into(),
-            user: User {
-                id: UserId(user.user_id),
-                organization_id: OrganizationId(user.user_organization_id),
-                email: Email::from_stored(user.user_email),
-                active: user.user_active,
-                created_at: Timestamp::from_micros(user.user_created_at),
-            },
+            id: UserId(row.user_id),
+            organization_id: OrganizationId(row.user_organization_id),
+            email: Email::from_stored(row.user_email),
+            name: row.user_name,
+            active: row.user_active,
+            has_password: row.user_has_password,
+            created_at: Timestamp::from_micros(row.user_created_at),
         }
+    }
+}
+
+impl From<UserCredentialRow> for UserCredential {
+    fn from(row: UserCredentialRow) -> Self {
+        Self { organization: row.organization.into(), user: row.user.into() }
     }
 }
 
@@ -98,8 +122,71 @@ impl From<SessionRow> for SessionCredential {
 pub struct StoredPassword {
     /// Who they are, once the password matches.
     pub holder: UserCredential,
-    /// An Argon2id hash as a PHC string.
+    /// An Argon2id hash as a PHC string; empty where they have no password yet, which nothing matches.
     pub hash: SecretString,
+    /// Which of their passwords it is.
+    pub version: i64,
+}
+
+/// Which people a list is to hold.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// The one of this address.
+    pub email: Option<String>,
+    /// Those that are active, or those that are not.
+    pub active: Option<bool>,
+    /// Those that have no password yet, or those that have.
+    pub invited: Option<bool>,
+}
+
+reads! {
+    /// Finds a person of an organization by their id.
+    fn find_user_by_id(organization: OrganizationId, id: Uuid) -> Option<User> = |connection| {
+        Ok(sqlx::query_as::<_, UserRow>(FIND_BY_ID).bind(organization.0).bind(id).fetch_optional(connection).await?.map(User::from))
+    };
+    /// Finds a person of an organization by their email address.
+    fn find_user_by_email(organization: OrganizationId, email: &str) -> Option<User> = |connection| {
+        Ok(sqlx::query_as::<_, UserRow>(FIND_BY_ADDRESS).bind(organization.0).bind(email).fetch_optional(connection).await?.map(User::from))
+    };
+    /// Lists the people of an organization in the order of their ids: at most `limit` of those after `after`.
+    fn list_users(organization: OrganizationId, filter: &UserFilter, after: Uuid, limit: i64) -> Vec<User> = |connection| {
+        let rows = sqlx::query_as::<_, UserRow>(LIST)
+            .bind(organization.0)
+            .bind(after)
+            .bind(limit)
+            .bind(filter.email.as_deref())
+            .bind(filter.active)
+            .bind(filter.invited)
+            .fetch_all(connection)
+            .await?;
+        Ok(rows.into_iter().map(User::from).collect())
+    };
+    /// Finds a person and their organization.
+    fn find_user_credential(id: UserId) -> Option<UserCredential> = |connection| {
+        Ok(sqlx::query_as::<_, UserCredentialRow>(FIND_CREDENTIAL).bind(id.0).fetch_optional(connection).await?.map(UserCredential::from))
+    };
+    /// Which of their passwords a person has now.
+    fn find_password_version(user: UserId) -> Option<i64> = |connection| {
+        Ok(sqlx::query_scalar(FIND_VERSION).bind(user.0).fetch_optional(connection).await?)
+    };
+}
+
+writes! {
+    /// Makes a person known, without a password.
+    fn insert_user(user: &User) =
+        INSERT(user.id.0, user.organization_id.0, user.email.as_str(), "", user.active, user.created_at.as_micros(), &user.name);
+    /// Keeps others from changing a person until the transaction ends.
+    fn lock_user(id: UserId) = LOCK(id.0);
+    /// Replaces all that can change of a person but the password.
+    fn update_user(user: &User) = UPDATE(user.id.0, user.email.as_str(), &user.name, user.active);
+    /// Ends the sign-ins of a person.
+    fn delete_sessions(user: UserId) = DELETE_SESSIONS_OF(user.0);
+    /// Ends the sign-ins of a person but this one.
+    fn delete_other_sessions(user: UserId, session: SessionId) = DELETE_OTHER_SESSIONS(user.0, session.0);
+    /// Replaces a person's password, which ends the link for setting one.
+    fn set_password_hash(user: UserId, hash: &SecretString) = SET_PASSWORD_HASH(user.0, hash.expose_secret()), DELETE_INVITATION(user.0);
+    /// Replaces the hash of a person's password by another of the same password, unless they have got another meanwhile.
+    fn replace_password_hash(user: UserId, version: i64, hash: &SecretString) = REPLACE_PASSWORD_HASH(user.0, version, hash.expose_secret());
 }
 
 impl Store {
@@ -109,7 +196,7 @@ impl Store {
     /// Where the database fails.
     pub async fn find_password(&self, email: &Email) -> Result<Option<StoredPassword>, StoreError> {
         let row = on!(Db, &self.read, |pool| sqlx::query_as::<_, PasswordRow>(FIND_BY_EMAIL).bind(email.as_str()).fetch_optional(pool).await)?;
-        Ok(row.map(|row| StoredPassword { holder: row.holder.into(), hash: row.password_hash.into() }))
+        Ok(row.map(|row| StoredPassword { holder: row.holder.into(), hash: row.password_hash.into(), version: row.password_version }))
     }
 
     /// Finds a sign-in by its id. It may be over.
@@ -123,33 +210,15 @@ impl Store {
 }
 
 impl Tx {
-    /// Makes a person known.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] where the email address is taken.
-    pub async fn insert_user(&mut self, user: &User, password_hash: &SecretString) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(INSERT)
-            .bind(user.id.0)
-            .bind(user.organization_id.0)
-            .bind(user.email.as_str())
-            .bind(password_hash.expose_secret())
-            .bind(user.active)
-            .bind(user.created_at.as_micros())
-            .execute(&mut **tx)
-            .await
-            .map(drop))
-        .map_err(StoreError::from)
-    }
-
-    /// Replaces a person's password and ends their sign-ins.
+    /// Deletes a person with all that they were given, their memberships and sign-ins.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn reset_password(&mut self, user: UserId, password_hash: &SecretString) -> Result<(), StoreError> {
-        on!(Self, self, |tx| {
-            sqlx::query(SET_PASSWORD_HASH).bind(user.0).bind(password_hash.expose_secret()).execute(&mut **tx).await?;
-            sqlx::query(DELETE_SESSIONS_OF).bind(user.0).execute(&mut **tx).await?;
-        });
+    pub async fn delete_user(&mut self, id: UserId) -> Result<(), StoreError> {
+        self.delete_access_of_user(id).await?;
+        for sql in [DELETE_SESSIONS_OF, DELETE_INVITATION, DELETE] {
+            on!(Self, self, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
+        }
         Ok(())
     }
 
@@ -173,12 +242,12 @@ impl Tx {
         on!(Self, self, |tx| sqlx::query(DELETE_SESSION).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
 
-    /// Records a sign-in, and forgets those that are over at `now`. `false`: the person was deactivated or got another password since `password_hash` was read.
+    /// Records a sign-in, and forgets those that are over at `now`. `false`: the person was deactivated or got another password since `password_version` was read.
     /// Comparing a password takes a while, and a reset in between has to count.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn insert_session(&mut self, session: &Session, password_hash: &SecretString, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn insert_session(&mut self, session: &Session, password_version: i64, now: Timestamp) -> Result<bool, StoreError> {
         let rows = on!(Self, self, |tx| {
             sqlx::query(LOCK).bind(session.user_id.0).execute(&mut **tx).await?;
             sqlx::query(DELETE_SESSIONS_BEFORE).bind(now.as_micros()).execute(&mut **tx).await?;
@@ -187,7 +256,7 @@ impl Tx {
                 .bind(session.user_id.0)
                 .bind(now.as_micros())
                 .bind(session.expires_at.as_micros())
-                .bind(password_hash.expose_secret())
+                .bind(password_version)
                 .execute(&mut **tx)
                 .await?
                 .rows_affected()

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::super::State;
 use super::super::body;
-use super::super::credential::{Authenticated, origin};
+use super::super::credential::{Call, origin};
 use super::super::error::ApiError;
+use super::created;
 use super::fields::{Fields, nullable};
 use super::impact::ImpactBody;
 use super::last_use::LastUseBody;
 use super::page::{Asked, Items};
-use super::{created, query};
 use crate::domain::api_key::{ApiKeyHash, RawApiKey};
 use crate::domain::entity::KeyDetails;
 use crate::domain::id::{ApiKeyId, Reference, ServiceAccountId};
@@ -135,14 +135,8 @@ fn location(details: &KeyDetails) -> String {
     format!("/api/v1/service_accounts/{}/api_keys/{}", details.key.service_account_id, details.key.id)
 }
 
-pub(crate) async fn create(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    account: Path<String>,
-    request: HttpRequest,
-    payload: Payload,
-) -> Result<HttpResponse, ApiError> {
-    let sent: CreateBody = body::json(&request, payload, state.limits).await?;
+pub(crate) async fn create(mut call: Call, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let sent: CreateBody = call.json().await?;
     let mut fields = Fields::default();
     let name = fields.check("name", Name::parse(&sent.name));
     let expires_in_days = fields.days("expires_in_days", sent.expires_in_days);
@@ -153,14 +147,14 @@ pub(crate) async fn create(
         return Err(ApiError::invalid_request("hint goes with sha256, for a key that is imported"));
     }
     let wanted = fields.finish_with(name.map(|name| NewKey { name, expires_in_days }))?;
-    let (account, origin) = (Reference::from(account.as_str()), origin(&state, &request));
+    let (account, origin) = (Reference::from(account.as_str()), call.origin.clone());
     if let Some(hash) = hash {
         let value = NewKeyValue { hash, hint: hint.unwrap_or_else(|| "(imported)".to_owned()) };
-        let details = state.lifecycle.import_key(&caller, &account, wanted, value, origin).await?;
+        let details = call.state.management.import_key(&call.caller, &account, wanted, value, origin).await?;
         let location = location(&details);
         return Ok(created(&ApiKeyBody::from(details), &location));
     }
-    let (details, raw) = state.lifecycle.create_key(&caller, &account, wanted, origin).await?;
+    let (details, raw) = call.state.management.create_key(&call.caller, &account, wanted, origin).await?;
     let location = location(&details);
     Ok(created(&WithKey { api_key: details.into(), key: raw.expose() }, &location))
 }
@@ -184,18 +178,13 @@ fn parse_hint(text: &str) -> Result<String, Invalid> {
     if sound { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
-pub(crate) async fn list(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    account: Path<String>,
-    request: HttpRequest,
-) -> Result<Json<Items<ApiKeyBody>>, ApiError> {
-    let query: ListQuery = query(&request).await?;
+pub(crate) async fn list(call: Call, account: Path<String>) -> Result<Json<Items<ApiKeyBody>>, ApiError> {
+    let query: ListQuery = call.query().await?;
     let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
     let mut fields = Fields::default();
     let filter = KeyFilter { name: query.name, active: fields.boolean("active", query.active.as_deref()) };
     fields.finish()?;
-    let found = state.lifecycle.list_keys(&caller, &Reference::from(account.as_str()), &filter, asked.page()).await?;
+    let found = call.state.management.list_keys(&call.caller, &Reference::from(account.as_str()), &filter, asked.page()).await?;
     Ok(Json(asked.answer(found, |details| details.key.id.0, ApiKeyBody::from)))
 }
 
@@ -204,23 +193,13 @@ fn references(path: &(String, String)) -> (Reference, Reference) {
     (Reference::from(path.0.as_str()), Reference::from(path.1.as_str()))
 }
 
-pub(crate) async fn get(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    path: Path<(String, String)>,
-) -> Result<Json<ApiKeyBody>, ApiError> {
+pub(crate) async fn get(call: Call, path: Path<(String, String)>) -> Result<Json<ApiKeyBody>, ApiError> {
     let (account, key) = references(&path);
-    Ok(Json(state.lifecycle.find_key(&caller, &account, &key).await?.into()))
+    Ok(Json(call.state.management.find_key(&call.caller, &account, &key).await?.into()))
 }
 
-pub(crate) async fn change(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    path: Path<(String, String)>,
-    request: HttpRequest,
-    payload: Payload,
-) -> Result<Json<ApiKeyBody>, ApiError> {
-    let sent: ChangeBody = body::json(&request, payload, state.limits).await?;
+pub(crate) async fn change(mut call: Call, path: Path<(String, String)>) -> Result<Json<ApiKeyBody>, ApiError> {
+    let sent: ChangeBody = call.json().await?;
     let mut fields = Fields::default();
     let change = KeyChange {
         name: fields.optional("name", sent.name.as_deref(), Name::parse),
@@ -230,17 +209,11 @@ pub(crate) async fn change(
     };
     fields.finish()?;
     let (account, key) = references(&path);
-    Ok(Json(state.lifecycle.update_key(&caller, &account, &key, change, origin(&state, &request)).await?.into()))
+    Ok(Json(call.state.management.update_key(&call.caller, &account, &key, change, call.origin.clone()).await?.into()))
 }
 
-pub(crate) async fn rotate(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    path: Path<(String, String)>,
-    request: HttpRequest,
-    payload: Payload,
-) -> Result<HttpResponse, ApiError> {
-    let sent: RotateBody = body::optional_json(&request, payload, state.limits).await?;
+pub(crate) async fn rotate(mut call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
+    let sent: RotateBody = call.optional_json().await?;
     let mut fields = Fields::default();
     let rotation = Rotation {
         retain_minutes: fields.minutes("retain_minutes", sent.retain_minutes).unwrap_or(0),
@@ -248,48 +221,29 @@ pub(crate) async fn rotate(
     };
     fields.finish()?;
     let (account, key) = references(&path);
-    let (details, raw) = state.lifecycle.rotate_key(&caller, &account, &key, rotation, origin(&state, &request)).await?;
+    let (details, raw) = call.state.management.rotate_key(&call.caller, &account, &key, rotation, call.origin.clone()).await?;
     Ok(HttpResponse::Ok().json(WithKey { api_key: details.into(), key: raw.expose() }))
 }
 
-pub(crate) async fn delete(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    path: Path<(String, String)>,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn delete(call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let (account, key) = references(&path);
-    state.lifecycle.delete_key(&caller, &account, &key, origin(&state, &request)).await?;
+    call.state.management.delete_key(&call.caller, &account, &key, call.origin.clone()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-pub(crate) async fn revoke_tokens(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    path: Path<(String, String)>,
-    request: HttpRequest,
-) -> Result<Json<ApiKeyBody>, ApiError> {
+pub(crate) async fn revoke_tokens(call: Call, path: Path<(String, String)>) -> Result<Json<ApiKeyBody>, ApiError> {
     let (account, key) = references(&path);
-    Ok(Json(state.lifecycle.revoke_key_tokens(&caller, &account, &key, origin(&state, &request)).await?.into()))
+    Ok(Json(call.state.management.revoke_key_tokens(&call.caller, &account, &key, call.origin.clone()).await?.into()))
 }
 
-pub(crate) async fn compromise(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    path: Path<(String, String)>,
-    request: HttpRequest,
-) -> Result<Json<ApiKeyBody>, ApiError> {
+pub(crate) async fn compromise(call: Call, path: Path<(String, String)>) -> Result<Json<ApiKeyBody>, ApiError> {
     let (account, key) = references(&path);
-    Ok(Json(state.lifecycle.compromise_key(&caller, &account, &key, origin(&state, &request)).await?.into()))
+    Ok(Json(call.state.management.compromise_key(&call.caller, &account, &key, call.origin.clone()).await?.into()))
 }
 
-pub(crate) async fn impact(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    path: Path<(String, String)>,
-) -> Result<Json<ImpactBody>, ApiError> {
+pub(crate) async fn impact(call: Call, path: Path<(String, String)>) -> Result<Json<ImpactBody>, ApiError> {
     let (account, key) = references(&path);
-    Ok(Json(state.lifecycle.impact(&caller, &account, Some(&key)).await?.into()))
+    Ok(Json(call.state.management.impact(&call.caller, &account, Some(&key)).await?.into()))
 }
 
 /// What a limit counts by: the address, or with IPv6 the network of 64 bits, all of which is one customer's.
@@ -314,6 +268,6 @@ pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Pa
         return Err(ApiError::new("too_many_requests", "too many reports from your address; try again later").retry_after(wait));
     }
     let ReportBody { key } = body::json(&request, payload, state.limits).await?;
-    state.lifecycle.report_key(&RawApiKey::from_presented(key), origin).await?;
+    state.management.report_key(&RawApiKey::from_presented(key), origin).await?;
     Ok(HttpResponse::Ok().json(json!({ "status": "ended" })))
 }

@@ -2,20 +2,18 @@
 
 use std::collections::VecDeque;
 
+use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::web::{Bytes, Data, Json};
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::web::{Bytes, Json};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::super::State;
-use super::super::credential::Authenticated;
+use super::super::credential::Call;
 use super::super::error::ApiError;
 use super::fields::Fields;
 use super::page::{Asked, Items};
-use super::query;
 use crate::domain::id::Reference;
 use crate::domain::name::Invalid;
 use crate::domain::time::Timestamp;
@@ -105,26 +103,26 @@ impl From<StoredEvent> for EventBody {
     }
 }
 
-pub(crate) async fn list(state: Data<State>, Authenticated(caller): Authenticated, request: HttpRequest) -> Result<Json<Items<EventBody>>, ApiError> {
-    let query: ListQuery = query(&request).await?;
+pub(crate) async fn list(call: Call) -> Result<Json<Items<EventBody>>, ApiError> {
+    let query: ListQuery = call.query().await?;
     let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
-    let selection = state.audit_log.select(&caller, query.parse()?)?;
+    let selection = call.state.audit_log.select(&call.caller, query.parse()?)?;
     let page = asked.page();
     // Newest first, so the cursor is where the next page has to end; without one it is nil.
     let cursor = Some(page.after).filter(|cursor| !cursor.is_nil());
-    let found = state.audit_log.page(&selection, cursor, page.limit).await?;
+    let found = call.state.audit_log.page(&selection, cursor, page.limit).await?;
     Ok(Json(asked.answer(found, |event| event.id, EventBody::from)))
 }
 
 /// Every event of a selection, a line each, newest first, read as fast as the caller takes it.
-pub(crate) async fn export(state: Data<State>, Authenticated(caller): Authenticated, request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let query: ListQuery = query(&request).await?;
+pub(crate) async fn export(call: Call) -> Result<HttpResponse, ApiError> {
+    let query: ListQuery = call.query().await?;
     if query.limit.is_some() || query.cursor.is_some() {
         return Err(ApiError::invalid_request("an export holds everything; narrow it with since and until instead of limit and cursor"));
     }
-    let selection = state.audit_log.select(&caller, query.parse()?)?;
-    let (first, rest) = state.audit_log.export(state.audit_log.until_now(selection)).await?;
-    let log = state.audit_log.clone();
+    let selection = call.state.audit_log.select(&call.caller, query.parse()?)?;
+    let (first, rest) = call.state.audit_log.export(call.state.audit_log.until_now(selection)).await?;
+    let log = call.state.audit_log.clone();
     // The first batch is read before the answer begins, so that a sick database is still a 503. Later on, all that can be done is to break off.
     let lines = stream::try_unfold((VecDeque::from(first), rest), move |(mut batch, mut rest)| {
         let log = log.clone();

@@ -1,10 +1,15 @@
 //! Values of bodies and queries, checked field by field, so that an answer names all that is wrong at once.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use super::super::error::{ApiError, FieldError};
+use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::entity::KeyPolicy;
 use crate::domain::name::Invalid;
+use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 
 /// Collects what is wrong.
@@ -49,6 +54,27 @@ impl Fields {
     pub(crate) fn minutes(&mut self, field: &'static str, sent: Option<i64>) -> Option<u32> {
         let wrong = || Invalid("must be a number of minutes, 0 or more".to_owned());
         sent.and_then(|minutes| self.check(field, u32::try_from(minutes).map_err(|_| wrong())))
+    }
+
+    /// Names of permissions.
+    pub(crate) fn permissions(&mut self, field: &'static str, sent: Option<&[String]>) -> Option<BTreeSet<Permission>> {
+        self.check(field, sent.map(|names| names.iter().map(|name| Permission::parse(name)).collect()).transpose()).flatten()
+    }
+
+    /// Labels: an object of texts.
+    pub(crate) fn labels(&mut self, sent: Option<BTreeMap<String, String>>) -> Option<Labels> {
+        self.check("labels", sent.map(Labels::parse).transpose()).flatten()
+    }
+
+    /// Claims: an object.
+    pub(crate) fn claims(&mut self, sent: Option<BTreeMap<String, Value>>) -> Option<CustomClaims> {
+        self.check("claims", sent.map(CustomClaims::parse).transpose()).flatten()
+    }
+
+    /// A label to look for: `name=value`.
+    pub(crate) fn label(&mut self, sent: Option<&str>) -> Option<(String, String)> {
+        let wrong = || Invalid("must be name=value, such as team=data".to_owned());
+        self.optional("label", sent, |text| text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(wrong))
     }
 
     /// Goes on where nothing was wrong.

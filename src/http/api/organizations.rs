@@ -1,19 +1,36 @@
-//! `/api/v1/organizations`: the caller's own.
+//! `/api/v1/organizations`: the caller's own, and, for who manages the platform, all.
 
-use actix_web::HttpRequest;
-use actix_web::web::{Data, Json, Path, Payload};
+use actix_web::HttpResponse;
+use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
 
-use super::super::State;
-use super::super::body;
-use super::super::credential::{Authenticated, origin};
+use super::super::credential::Call;
 use super::super::error::ApiError;
+use super::created;
 use super::fields::{Fields, nullable};
+use super::page::{Asked, Items};
+use super::users::InvitationBody;
 use crate::domain::entity::Organization;
 use crate::domain::id::{OrganizationId, Reference};
-use crate::domain::name::{Name, Slug};
+use crate::domain::name::{Email, Name, Slug};
 use crate::domain::time::Timestamp;
-use crate::service::{Lifecycle, OrganizationChange};
+use crate::service::{NewOrganization, OrganizationChange};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    slug: String,
+    name: Option<String>,
+    /// Whom to invite as its first administrator.
+    admin_email: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,18 +60,45 @@ impl From<Organization> for OrganizationBody {
     }
 }
 
-pub(crate) async fn get(Authenticated(caller): Authenticated, organization: Path<String>) -> Result<Json<OrganizationBody>, ApiError> {
-    Ok(Json(Lifecycle::find_organization(&caller, &Reference::from(organization.as_str()))?.into()))
+/// A new organization, with the invitation of its first administrator where one was named: this once.
+#[derive(Serialize)]
+struct CreatedBody {
+    #[serde(flatten)]
+    organization: OrganizationBody,
+    #[serde(flatten)]
+    invitation: InvitationBody,
 }
 
-pub(crate) async fn change(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    organization: Path<String>,
-    request: HttpRequest,
-    payload: Payload,
-) -> Result<Json<OrganizationBody>, ApiError> {
-    let sent: ChangeBody = body::json(&request, payload, state.limits).await?;
+pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
+    let sent: CreateBody = call.json().await?;
+    let mut fields = Fields::default();
+    let slug = fields.check("slug", Slug::parse(&sent.slug));
+    let name = fields.optional("name", sent.name.as_deref(), Name::parse);
+    let admin_email = fields.optional("admin_email", sent.admin_email.as_deref(), Email::parse);
+    let wanted = fields.finish_with(slug.map(|slug| NewOrganization { slug, name, admin_email }))?;
+    let (organization, invitation) = call.state.management.create_organization(&call.caller, wanted, call.origin).await?;
+    let location = format!("/api/v1/organizations/{}", organization.id);
+    Ok(created(&CreatedBody { organization: organization.into(), invitation: invitation.into() }, &location))
+}
+
+pub(crate) async fn list(call: Call) -> Result<Json<Items<OrganizationBody>>, ApiError> {
+    let query: ListQuery = call.query().await?;
+    let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
+    let found = call.state.management.list_organizations(&call.caller, asked.page()).await?;
+    Ok(Json(asked.answer(found, |organization| organization.id.0, OrganizationBody::from)))
+}
+
+pub(crate) async fn delete(call: Call, organization: Path<String>) -> Result<HttpResponse, ApiError> {
+    call.state.management.delete_organization(&call.caller, &Reference::from(organization.as_str()), call.origin).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+pub(crate) async fn get(call: Call, organization: Path<String>) -> Result<Json<OrganizationBody>, ApiError> {
+    Ok(Json(call.state.management.find_organization(&call.caller, &Reference::from(organization.as_str())).await?.into()))
+}
+
+pub(crate) async fn change(mut call: Call, organization: Path<String>) -> Result<Json<OrganizationBody>, ApiError> {
+    let sent: ChangeBody = call.json().await?;
     let mut fields = Fields::default();
     let change = OrganizationChange {
         name: fields.optional("name", sent.name.as_deref(), Name::parse),
@@ -63,5 +107,5 @@ pub(crate) async fn change(
     };
     fields.finish()?;
     let organization = Reference::from(organization.as_str());
-    Ok(Json(state.lifecycle.update_organization(&caller, &organization, change, origin(&state, &request)).await?.into()))
+    Ok(Json(call.state.management.update_organization(&call.caller, &organization, change, call.origin.clone()).await?.into()))
 }

@@ -18,6 +18,13 @@ pub(crate) struct Items<T> {
     next_cursor: Option<String>,
 }
 
+impl<T> Items<T> {
+    /// A list that is so short that it has one page.
+    pub(crate) fn all(items: impl Iterator<Item = T>) -> Self {
+        Self { items: items.collect(), next_cursor: None }
+    }
+}
+
 /// A page asked for, and the number of items that it is to have.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked {

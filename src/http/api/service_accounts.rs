@@ -1,24 +1,26 @@
 //! `/api/v1/service_accounts`.
 
-use actix_web::web::{Data, Json, Path, Payload};
-use actix_web::{HttpRequest, HttpResponse};
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use super::super::State;
-use super::super::body;
-use super::super::credential::{Authenticated, origin};
+use actix_web::HttpResponse;
+use actix_web::web::{Json, Path};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::credential::Call;
 use super::super::error::ApiError;
+use super::created;
 use super::fields::{Fields, nullable};
 use super::impact::ImpactBody;
 use super::last_use::LastUseBody;
 use super::page::{Asked, Items};
-use super::{created, query};
 use crate::domain::api_key::RawApiKey;
+use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::entity::ServiceAccount;
 use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId};
 use crate::domain::name::{Name, parse_description};
 use crate::domain::time::Timestamp;
-use crate::service::{AccountChange, NewAccount, NewKey};
+use crate::service::{AccountChange, InWorkspace, NewAccount, NewKey};
 use crate::store::AccountFilter;
 
 /// The name of the key that is made together with its account.
@@ -34,6 +36,11 @@ struct CreateBody {
     default_key: bool,
     #[serde(default, deserialize_with = "nullable")]
     expires_in_days: Option<Option<i64>>,
+    labels: Option<BTreeMap<String, String>>,
+    claims: Option<BTreeMap<String, Value>>,
+    /// With `permissions`: what it may do in this workspace, and nowhere else.
+    workspace: Option<String>,
+    permissions: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -42,6 +49,8 @@ struct ChangeBody {
     name: Option<String>,
     description: Option<String>,
     active: Option<bool>,
+    labels: Option<BTreeMap<String, String>>,
+    claims: Option<BTreeMap<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +59,7 @@ struct ListQuery {
     limit: Option<String>,
     cursor: Option<String>,
     name: Option<String>,
+    label: Option<String>,
     active: Option<String>,
     never_used: Option<String>,
     unused_since: Option<String>,
@@ -64,6 +74,8 @@ pub(crate) struct ServiceAccountBody {
     name: Name,
     description: String,
     active: bool,
+    labels: Labels,
+    claims: CustomClaims,
     created_at: Timestamp,
     #[serde(flatten)]
     last_use: LastUseBody,
@@ -71,8 +83,8 @@ pub(crate) struct ServiceAccountBody {
 
 impl From<ServiceAccount> for ServiceAccountBody {
     fn from(account: ServiceAccount) -> Self {
-        let ServiceAccount { id, organization_id, name, description, active, created_at, last_use } = account;
-        Self { id, organization_id, name, description, active, created_at, last_use: last_use.into() }
+        let ServiceAccount { id, organization_id, name, description, active, labels, claims, created_at, last_use } = account;
+        Self { id, organization_id, name, description, active, labels, claims, created_at, last_use: last_use.into() }
     }
 }
 
@@ -87,13 +99,8 @@ struct CreatedBody<'a> {
     key: Option<&'a str>,
 }
 
-pub(crate) async fn create(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    request: HttpRequest,
-    payload: Payload,
-) -> Result<HttpResponse, ApiError> {
-    let sent: CreateBody = body::json(&request, payload, state.limits).await?;
+pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
+    let sent: CreateBody = call.json().await?;
     let mut fields = Fields::default();
     let name = fields.check("name", Name::parse(&sent.name));
     let description = fields.check("description", parse_description(&sent.description));
@@ -101,86 +108,73 @@ pub(crate) async fn create(
     if sent.expires_in_days.is_some() && !sent.default_key {
         return Err(ApiError::invalid_request("expires_in_days is for the default key; send default_key: true with it"));
     }
-    let wanted = fields.finish_with(name.zip(description).map(|(name, description)| NewAccount { name, description }))?;
+    let (labels, claims) = (fields.labels(sent.labels).unwrap_or_default(), fields.claims(sent.claims).unwrap_or_default());
+    let permissions = fields.permissions("permissions", sent.permissions.as_deref());
+    let in_workspace = match (sent.workspace, sent.permissions.is_some()) {
+        (Some(workspace), true) => Some((Reference::from(workspace.as_str()), permissions.unwrap_or_default())),
+        (None, false) => None,
+        _ => return Err(ApiError::invalid_request("workspace and permissions go together: what the account may do in that workspace")),
+    };
+    let in_workspace = in_workspace.map(|(workspace, permissions)| InWorkspace { workspace, permissions });
+    let wanted = fields.finish_with(name.zip(description).map(|(name, description)| NewAccount { name, description, labels, claims }))?;
     let default_key = sent.default_key.then(|| NewKey { name: Name::from_stored(DEFAULT_KEY.to_owned()), expires_in_days });
-    let (account, key) = state.lifecycle.create_account(&caller, wanted, default_key, origin(&state, &request)).await?;
+    let (account, key) = call.state.management.create_account(&call.caller, wanted, in_workspace, default_key, call.origin).await?;
     let location = format!("/api/v1/service_accounts/{}", account.id);
     let (details, raw) = key.unzip();
     let body = CreatedBody { account: account.into(), api_key_id: details.map(|details| details.key.id), key: raw.as_ref().map(RawApiKey::expose) };
     Ok(created(&body, &location))
 }
 
-pub(crate) async fn list(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    request: HttpRequest,
-) -> Result<Json<Items<ServiceAccountBody>>, ApiError> {
-    let query: ListQuery = query(&request).await?;
+pub(crate) async fn list(call: Call) -> Result<Json<Items<ServiceAccountBody>>, ApiError> {
+    let query: ListQuery = call.query().await?;
     let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
     let mut fields = Fields::default();
     let filter = AccountFilter {
         name: query.name,
+        label: fields.label(query.label.as_deref()),
         active: fields.boolean("active", query.active.as_deref()),
         never_used: fields.boolean("never_used", query.never_used.as_deref()).unwrap_or(false),
         unused_since: fields.time("unused_since", query.unused_since.as_deref()),
         expiring_before: fields.time("expiring_before", query.expiring_before.as_deref()),
     };
     fields.finish()?;
-    let found = state.lifecycle.list_accounts(&caller, &filter, asked.page()).await?;
+    let found = call.state.management.list_accounts(&call.caller, &filter, asked.page()).await?;
     Ok(Json(asked.answer(found, |account| account.id.0, ServiceAccountBody::from)))
 }
 
-pub(crate) async fn get(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    account: Path<String>,
-) -> Result<Json<ServiceAccountBody>, ApiError> {
-    let account = state.lifecycle.find_account(&caller, &Reference::from(account.as_str())).await?;
+pub(crate) async fn get(call: Call, account: Path<String>) -> Result<Json<ServiceAccountBody>, ApiError> {
+    let account = call.state.management.find_account(&call.caller, &Reference::from(account.as_str())).await?;
     Ok(Json(account.into()))
 }
 
-pub(crate) async fn change(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    account: Path<String>,
-    request: HttpRequest,
-    payload: Payload,
-) -> Result<Json<ServiceAccountBody>, ApiError> {
-    let sent: ChangeBody = body::json(&request, payload, state.limits).await?;
+pub(crate) async fn change(mut call: Call, account: Path<String>) -> Result<Json<ServiceAccountBody>, ApiError> {
+    let sent: ChangeBody = call.json().await?;
     let mut fields = Fields::default();
     let change = AccountChange {
         name: fields.optional("name", sent.name.as_deref(), Name::parse),
         description: fields.optional("description", sent.description.as_deref(), parse_description),
         active: sent.active,
+        labels: fields.labels(sent.labels),
+        claims: fields.claims(sent.claims),
     };
     fields.finish()?;
     let account = Reference::from(account.as_str());
-    let account = state.lifecycle.update_account(&caller, &account, change, origin(&state, &request)).await?;
+    let account = call.state.management.update_account(&call.caller, &account, change, call.origin.clone()).await?;
     Ok(Json(account.into()))
 }
 
-pub(crate) async fn delete(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    account: Path<String>,
-    request: HttpRequest,
-) -> Result<HttpResponse, ApiError> {
-    state.lifecycle.delete_account(&caller, &Reference::from(account.as_str()), origin(&state, &request)).await?;
+pub(crate) async fn delete(call: Call, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    call.state.management.delete_account(&call.caller, &Reference::from(account.as_str()), call.origin.clone()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-pub(crate) async fn revoke_tokens(
-    state: Data<State>,
-    Authenticated(caller): Authenticated,
-    account: Path<String>,
-    request: HttpRequest,
-) -> Result<Json<ServiceAccountBody>, ApiError> {
+pub(crate) async fn revoke_tokens(call: Call, account: Path<String>) -> Result<Json<ServiceAccountBody>, ApiError> {
     let account = Reference::from(account.as_str());
-    let account = state.lifecycle.revoke_account_tokens(&caller, &account, origin(&state, &request)).await?;
+    let account = call.state.management.revoke_account_tokens(&call.caller, &account, call.origin.clone()).await?;
     Ok(Json(account.into()))
 }
 
-pub(crate) async fn impact(state: Data<State>, Authenticated(caller): Authenticated, account: Path<String>) -> Result<Json<ImpactBody>, ApiError> {
-    let impact = state.lifecycle.impact(&caller, &Reference::from(account.as_str()), None).await?;
+pub(crate) async fn impact(call: Call, account: Path<String>) -> Result<Json<ImpactBody>, ApiError> {
+    let impact = call.state.management.impact(&call.caller, &Reference::from(account.as_str()), None).await?;
     Ok(Json(impact.into()))
 }

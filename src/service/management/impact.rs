@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Lifecycle, LifecycleError};
+use super::{Management, ManagementError};
 use crate::domain::entity::LastUse;
 use crate::domain::id::Reference;
 use crate::service::Caller;
@@ -23,12 +23,12 @@ pub struct Impact {
     pub last_use: Option<LastUse>,
 }
 
-impl Lifecycle {
+impl Management {
     /// Who uses an account, or one of its keys.
     ///
     /// # Errors
     /// Where the caller may not, or there is none.
-    pub async fn impact(&self, caller: &Caller, account: &Reference, key: Option<&Reference>) -> Result<Impact, LifecycleError> {
+    pub async fn impact(&self, caller: &Caller, account: &Reference, key: Option<&Reference>) -> Result<Impact, ManagementError> {
         let account = self.find_account(caller, account).await?;
         let (key, last_use) = match key {
             Some(key) => {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Changes, Lifecycle, LifecycleError, Page, find_key, require, require_cover, taken};
+use super::{Changes, Management, ManagementError, Page, find_key, name_taken, require, require_cover};
+use crate::domain::access::Place;
 use crate::domain::api_key::{ApiKeyHash, RawApiKey};
 use crate::domain::audit::{Action, Actor, Origin, Target};
 use crate::domain::credential::KeyCredential;
@@ -14,7 +15,7 @@ use crate::domain::name::{Invalid, Name};
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::Caller;
-use crate::store::{KeyFilter, StoreError, Tx};
+use crate::store::{Holder, KeyFilter, StoreError, Tx};
 
 const SECONDS_A_DAY: u64 = 86_400;
 const SECONDS_A_MINUTE: u64 = 60;
@@ -65,7 +66,7 @@ pub struct Rotation {
     pub expires_in_days: Option<Option<u16>>,
 }
 
-impl Lifecycle {
+impl Management {
     /// Makes an API key. The raw key is returned this once.
     ///
     /// # Errors
@@ -76,7 +77,7 @@ impl Lifecycle {
         account: &Reference,
         wanted: NewKey,
         origin: Origin,
-    ) -> Result<(KeyDetails, RawApiKey), LifecycleError> {
+    ) -> Result<(KeyDetails, RawApiKey), ManagementError> {
         let raw = self.generate_key();
         let made = self.add_key(caller, account, wanted, NewKeyValue::from(&raw), Action::ApiKeyCreate, origin).await?;
         Ok((made, raw))
@@ -85,7 +86,7 @@ impl Lifecycle {
     /// Makes a key of another system known by its SHA-256, so that its holders need not change anything. The raw key is never sent.
     ///
     /// # Errors
-    /// As [`Lifecycle::create_key`], and where the hash is known already.
+    /// As [`Management::create_key`], and where the hash is known already.
     pub async fn import_key(
         &self,
         caller: &Caller,
@@ -93,7 +94,7 @@ impl Lifecycle {
         wanted: NewKey,
         value: NewKeyValue,
         origin: Origin,
-    ) -> Result<KeyDetails, LifecycleError> {
+    ) -> Result<KeyDetails, ManagementError> {
         self.add_key(caller, account, wanted, value, Action::ApiKeyImport, origin).await
     }
 
@@ -105,11 +106,11 @@ impl Lifecycle {
         value: NewKeyValue,
         action: Action,
         origin: Origin,
-    ) -> Result<KeyDetails, LifecycleError> {
-        let (mut tx, caller, account) = self.begin_with(caller, Permission::API_KEYS_MANAGE, account).await?;
-        require_cover(&mut tx, &caller, &account).await?;
+    ) -> Result<KeyDetails, ManagementError> {
+        let (mut tx, caller, account) = self.begin_with(caller, &Permission::API_KEYS_MANAGE, account).await?;
+        require_cover(&mut tx, &caller, Holder::ServiceAccount(account.id), &account.name).await?;
         if !account.active {
-            return Err(LifecycleError::AccountInactive(account.name));
+            return Err(ManagementError::AccountInactive(account.name));
         }
         let policy = caller.organization().key_policy;
         let made = self.insert_key(&mut tx, &account, wanted, value, policy, action, caller.actor(), origin).await?;
@@ -121,7 +122,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where the caller may not, or there is no such account.
-    pub async fn list_keys(&self, caller: &Caller, account: &Reference, filter: &KeyFilter, page: Page) -> Result<Vec<KeyDetails>, LifecycleError> {
+    pub async fn list_keys(&self, caller: &Caller, account: &Reference, filter: &KeyFilter, page: Page) -> Result<Vec<KeyDetails>, ManagementError> {
         let account = self.find_account(caller, account).await?;
         Ok(self.store.list_api_keys(account.id, filter, page.after, page.limit.into()).await?)
     }
@@ -130,7 +131,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where the caller may not, or there is none.
-    pub async fn find_key(&self, caller: &Caller, account: &Reference, key: &Reference) -> Result<KeyDetails, LifecycleError> {
+    pub async fn find_key(&self, caller: &Caller, account: &Reference, key: &Reference) -> Result<KeyDetails, ManagementError> {
         let account = self.find_account(caller, account).await?;
         self.key_of(&account, key).await
     }
@@ -146,18 +147,18 @@ impl Lifecycle {
         key: &Reference,
         change: KeyChange,
         origin: Origin,
-    ) -> Result<KeyDetails, LifecycleError> {
+    ) -> Result<KeyDetails, ManagementError> {
         let (mut tx, caller, account, mut details) = self.begin_with_key(caller, account, key).await?;
         // These give the key more life, and whoever holds it with it.
         if change.active == Some(true) || change.expires_in_days.is_some() || change.retain_minutes.is_some_and(|minutes| minutes > 0) {
-            require_cover(&mut tx, &caller, &account).await?;
+            require_cover(&mut tx, &caller, Holder::ServiceAccount(account.id), &account.name).await?;
         }
         let now = self.sources.now();
         let target = target(&details.key);
         let mut changes = Changes::default();
         let KeyDetails { key, current, retained } = &mut details;
         if change.active == Some(true) && key.compromised_at.is_some() {
-            return Err(LifecycleError::KeyCompromised(key.name.clone()));
+            return Err(ManagementError::KeyCompromised(key.name.clone()));
         }
         changes.set("name", &mut key.name, change.name);
         changes.set("active", &mut key.active, change.active);
@@ -172,16 +173,16 @@ impl Lifecycle {
             // Counted from the beginning of the value, as the maximum is: giving it another day each day is no way around it.
             if policy.max_days.is_some_and(|max| expires_at > after(current.created_at, Some(max))) {
                 let why = Invalid("goes beyond what your organization allows, counted from when the key got its value; rotate it instead".to_owned());
-                return Err(LifecycleError::OutOfRange("expires_in_days", why));
+                return Err(ManagementError::OutOfRange("expires_in_days", why));
             }
             changes.set("expires_at", &mut current.expires_at, Some(expires_at));
         }
         if let Some(minutes) = change.retain_minutes {
             let value = retained.as_mut().filter(|value| value.retained_until.is_some_and(|end| end > now));
-            let value = value.ok_or_else(|| LifecycleError::NothingRetained(key.name.clone()))?;
+            let value = value.ok_or_else(|| ManagementError::NothingRetained(key.name.clone()))?;
             // Counted from the rotation, which made the current value: moving it again and again is no way around the maximum.
             let until = now.plus(self.retention(minutes)?);
-            if until > current.created_at.plus(self.max_retention) {
+            if until > current.created_at.plus(self.rules.max_retention) {
                 return Err(self.retention_too_long());
             }
             let until = value.expires_at.map_or(until, |expiry| expiry.min(until));
@@ -190,7 +191,7 @@ impl Lifecycle {
         if changes.is_empty() {
             return Ok(details);
         }
-        tx.update_api_key(&details.key).await.map_err(|error| taken(error, &details.key.name))?;
+        tx.update_api_key(&details.key).await.map_err(|error| name_taken(error, &details.key.name))?;
         for value in [Some(&details.current), details.retained.as_ref()].into_iter().flatten() {
             tx.update_key_value(value).await?;
         }
@@ -214,26 +215,26 @@ impl Lifecycle {
         key: &Reference,
         rotation: Rotation,
         origin: Origin,
-    ) -> Result<(KeyDetails, RawApiKey), LifecycleError> {
-        require(caller, Permission::API_KEYS_MANAGE)?;
+    ) -> Result<(KeyDetails, RawApiKey), ManagementError> {
+        require(caller, &Permission::API_KEYS_MANAGE, Place::Organization)?;
         let seen = self.key_of(&self.account_of(caller, account).await?, key).await?;
         let retention = self.retention(rotation.retain_minutes)?;
-        let (mut tx, caller, account) = self.begin_with(caller, Permission::API_KEYS_MANAGE, account).await?;
-        require_cover(&mut tx, &caller, &account).await?;
+        let (mut tx, caller, account) = self.begin_with(caller, &Permission::API_KEYS_MANAGE, account).await?;
+        require_cover(&mut tx, &caller, Holder::ServiceAccount(account.id), &account.name).await?;
         let details = find_key(&mut tx, &account, seen.key.id).await?;
         let key = details.key;
         if !account.active {
-            return Err(LifecycleError::AccountInactive(account.name));
+            return Err(ManagementError::AccountInactive(account.name));
         }
         if key.compromised_at.is_some() {
-            return Err(LifecycleError::KeyCompromised(key.name));
+            return Err(ManagementError::KeyCompromised(key.name));
         }
         if !key.active {
-            return Err(LifecycleError::KeyInactive(key.name));
+            return Err(ManagementError::KeyInactive(key.name));
         }
         // Otherwise the value that the other one was just given would end unused.
         if details.current.id != seen.current.id {
-            return Err(LifecycleError::RotatedMeanwhile(key.name));
+            return Err(ManagementError::RotatedMeanwhile(key.name));
         }
         let now = self.sources.now();
         let policy = caller.organization().key_policy;
@@ -266,7 +267,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where the caller may not, or there is none.
-    pub async fn delete_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<(), LifecycleError> {
+    pub async fn delete_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<(), ManagementError> {
         let (mut tx, caller, account, KeyDetails { key, .. }) = self.begin_with_key(caller, account, key).await?;
         tx.delete_api_key(key.id, self.sources.now()).await?;
         tx.set_next_key_expiry(account.id).await?;
@@ -286,7 +287,7 @@ impl Lifecycle {
         account: &Reference,
         key: &Reference,
         origin: Origin,
-    ) -> Result<KeyDetails, LifecycleError> {
+    ) -> Result<KeyDetails, ManagementError> {
         let (mut tx, caller, account, mut details) = self.begin_with_key(caller, account, key).await?;
         let now = self.sources.now();
         self.replace_grants(&mut tx, &mut details, now).await?;
@@ -301,7 +302,7 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where the caller may not, or there is none.
-    pub async fn compromise_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<KeyDetails, LifecycleError> {
+    pub async fn compromise_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<KeyDetails, ManagementError> {
         let (mut tx, caller, account, mut details) = self.begin_with_key(caller, account, key).await?;
         // Marked again, there is nothing to do and nothing to record.
         if details.key.compromised_at.is_none() {
@@ -315,10 +316,10 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where it is no key of this server.
-    pub async fn report_key(&self, raw: &RawApiKey, origin: Origin) -> Result<(), LifecycleError> {
-        let found = self.store.find_key_credential(&raw.hash()).await?.ok_or(LifecycleError::UnknownKey)?;
+    pub async fn report_key(&self, raw: &RawApiKey, origin: Origin) -> Result<(), ManagementError> {
+        let found = self.store.find_key_credential(&raw.hash()).await?.ok_or(ManagementError::UnknownKey)?;
         let mut tx = self.store.begin().await?;
-        let account = tx.lock_service_account(found.account.organization_id, found.account.id).await?.ok_or(LifecycleError::UnknownKey)?;
+        let account = tx.lock_service_account(found.account.organization_id, found.account.id).await?.ok_or(ManagementError::UnknownKey)?;
         let mut details = find_key(&mut tx, &account, found.key.id).await?;
         if details.key.compromised_at.is_some() {
             return Ok(());
@@ -340,7 +341,7 @@ impl Lifecycle {
         actor: Actor,
         origin: Origin,
         how: &'static str,
-    ) -> Result<(), LifecycleError> {
+    ) -> Result<(), ManagementError> {
         let now = self.sources.now();
         details.key.active = false;
         details.key.compromised_at = Some(now);
@@ -363,7 +364,7 @@ impl Lifecycle {
         mut details: KeyDetails,
         reported: &KeyCredential,
         origin: Origin,
-    ) -> Result<(), LifecycleError> {
+    ) -> Result<(), ManagementError> {
         let now = self.sources.now();
         let live = |value: &&mut KeyValue| value.id == reported.value.id && value.retained_until.is_some_and(|end| end > now);
         let Some(value) = details.retained.as_mut().filter(live) else { return Ok(()) };
@@ -395,14 +396,14 @@ impl Lifecycle {
         action: Action,
         actor: Actor,
         origin: Origin,
-    ) -> Result<KeyDetails, LifecycleError> {
+    ) -> Result<KeyDetails, ManagementError> {
         let now = self.sources.now();
         let expires_at = after(now, lifetime(policy, wanted.expires_in_days)?);
         let id = ApiKeyId::generate(now, self.sources.random());
         let (name, account_id) = (wanted.name, account.id);
         let key = ApiKey { id, service_account_id: account_id, name, active: true, compromised_at: None, created_at: now, last_use: None };
         let current = self.new_value(&value.hint, expires_at, now);
-        tx.insert_api_key(&key, &current, &value.hash).await.map_err(|error| taken(error, &key.name))?;
+        tx.insert_api_key(&key, &current, &value.hash).await.map_err(|error| name_taken(error, &key.name))?;
         tx.set_next_key_expiry(account.id).await?;
         let record = json!({ "name": key.name, "hint": current.hint, "expires_at": current.expires_at, "service_account": account.name });
         tx.insert_event(&self.event(now, Some(account.organization_id), actor, action, target(&key), origin, record)).await?;
@@ -411,7 +412,7 @@ impl Lifecycle {
 
     /// A new raw key, for what makes keys outside of this module.
     pub(in crate::service) fn generate_key(&self) -> RawApiKey {
-        RawApiKey::generate(&self.prefix, self.sources.random())
+        RawApiKey::generate(&self.rules.prefix, self.sources.random())
     }
 
     fn new_value(&self, hint: &str, expires_at: Option<Timestamp>, now: Timestamp) -> KeyValue {
@@ -426,14 +427,14 @@ impl Lifecycle {
         }
     }
 
-    fn retention(&self, minutes: u32) -> Result<Duration, LifecycleError> {
+    fn retention(&self, minutes: u32) -> Result<Duration, ManagementError> {
         let retention = Duration::from_secs(u64::from(minutes) * SECONDS_A_MINUTE);
-        if retention <= self.max_retention { Ok(retention) } else { Err(self.retention_too_long()) }
+        if retention <= self.rules.max_retention { Ok(retention) } else { Err(self.retention_too_long()) }
     }
 
-    fn retention_too_long(&self) -> LifecycleError {
-        let most = self.max_retention.as_secs() / SECONDS_A_MINUTE;
-        LifecycleError::OutOfRange("retain_minutes", Invalid(format!("must end at most {most} minutes after the rotation")))
+    fn retention_too_long(&self) -> ManagementError {
+        let most = self.rules.max_retention.as_secs() / SECONDS_A_MINUTE;
+        ManagementError::OutOfRange("retain_minutes", Invalid(format!("must end at most {most} minutes after the rotation")))
     }
 }
 
@@ -441,8 +442,8 @@ fn target(key: &ApiKey) -> Target {
     Target::new("api_key", key.id.0, &key.name)
 }
 
-fn lifetime(policy: KeyPolicy, asked: Option<Option<u16>>) -> Result<Option<u16>, LifecycleError> {
-    policy.lifetime(asked).map_err(|why| LifecycleError::OutOfRange("expires_in_days", why))
+fn lifetime(policy: KeyPolicy, asked: Option<Option<u16>>) -> Result<Option<u16>, ManagementError> {
+    policy.lifetime(asked).map_err(|why| ManagementError::OutOfRange("expires_in_days", why))
 }
 
 /// So many days after `now`; never, without a number.

@@ -1,17 +1,22 @@
 //! Service accounts.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::api_keys::{NewKey, NewKeyValue};
-use super::{Changes, Lifecycle, LifecycleError, Page, require, require_cover, taken};
+use super::assignments::{FoundHolder, Spot};
+use super::{Changes, Management, ManagementError, Page, name_taken, no, require, require_cover};
+use crate::domain::access::{Given, Grant, Level, Place};
 use crate::domain::api_key::RawApiKey;
+use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::audit::{Action, Actor, Origin, Target};
 use crate::domain::entity::{KeyDetails, ServiceAccount};
 use crate::domain::id::{OrganizationId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::Name;
 use crate::domain::permission::Permission;
 use crate::service::Caller;
-use crate::store::{AccountFilter, Tx};
+use crate::store::{AccountFilter, Holder, Tx};
 
 /// What a new account is to be.
 #[derive(Clone, Debug)]
@@ -20,6 +25,19 @@ pub struct NewAccount {
     pub name: Name,
     /// What it is for.
     pub description: String,
+    /// What it is found by.
+    pub labels: Labels,
+    /// What its tokens say besides.
+    pub claims: CustomClaims,
+}
+
+/// What a new account is to hold in one workspace, and nowhere else.
+#[derive(Clone, Debug)]
+pub struct InWorkspace {
+    /// Where.
+    pub workspace: Reference,
+    /// What: at least one.
+    pub permissions: BTreeSet<Permission>,
 }
 
 /// What is to change of an account; nothing where it is to stay.
@@ -31,27 +49,47 @@ pub struct AccountChange {
     pub description: Option<String>,
     /// Whether it may be used.
     pub active: Option<bool>,
+    /// What it is found by: all of it.
+    pub labels: Option<Labels>,
+    /// What its tokens say besides: all of it.
+    pub claims: Option<CustomClaims>,
 }
 
-impl Lifecycle {
-    /// Makes a service account in the caller's organization. It holds no permission yet. With `default_key` it also gets a key of the name "default", which is
-    /// returned this once.
+impl Management {
+    /// Makes a service account in the caller's organization. It holds nothing yet, or, with `in_workspace`, permissions in one workspace. With `default_key` it also
+    /// gets a key of the name "default", which is returned this once.
     ///
     /// # Errors
-    /// Where the caller may not, or the name is taken.
+    /// Where the caller may not or holds less, something named does not exist, or the name is taken.
     pub async fn create_account(
         &self,
         caller: &Caller,
         wanted: NewAccount,
+        in_workspace: Option<InWorkspace>,
         default_key: Option<NewKey>,
         origin: Origin,
-    ) -> Result<(ServiceAccount, Option<(KeyDetails, RawApiKey)>), LifecycleError> {
-        let (mut tx, caller) = self.begin(caller, Permission::SERVICE_ACCOUNTS_MANAGE, &[]).await?;
+    ) -> Result<(ServiceAccount, Option<(KeyDetails, RawApiKey)>), ManagementError> {
+        let (mut tx, caller) = self.begin_access(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, Place::Organization, &[]).await?;
         if default_key.is_some() {
-            require(&caller, Permission::API_KEYS_MANAGE)?;
+            require(&caller, &Permission::API_KEYS_MANAGE, Place::Organization)?;
         }
-        let policy = caller.organization().key_policy;
-        let account = self.insert_account(&mut tx, caller.organization().id, wanted, caller.actor(), origin.clone()).await?;
+        let (organization, policy) = (caller.organization().id, caller.organization().key_policy);
+        let account = self.insert_account(&mut tx, organization, wanted, caller.actor(), origin.clone()).await?;
+        if let Some(InWorkspace { workspace: reference, permissions }) = in_workspace {
+            let found = match &reference {
+                Reference::Id(id) => tx.find_workspace_by_id(organization, *id).await?,
+                Reference::Name(slug) => tx.find_workspace_by_slug(organization, slug).await?,
+            };
+            let spot = Spot::workspace(found.ok_or_else(|| no("workspace", &reference))?);
+            require(&caller, &Permission::ROLES_MANAGE, spot.place)?;
+            self.check_permissions(&mut tx, organization, Level::Workspace, &permissions).await?;
+            if !caller.access.covers_at(spot.place, &Grant::these(permissions.iter().cloned())) {
+                return Err(ManagementError::Escalation("these permissions are more than you hold there".to_owned()));
+            }
+            let holder = FoundHolder { holder: Holder::ServiceAccount(account.id), target: Target::from(&account) };
+            let given = Given::Permissions(permissions);
+            self.insert_assignment(&mut tx, organization, &holder, &given, &spot, caller.actor(), origin.clone()).await?;
+        }
         let key = match default_key {
             Some(wanted) => {
                 let raw = self.generate_key();
@@ -69,8 +107,8 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where the caller may not.
-    pub async fn list_accounts(&self, caller: &Caller, filter: &AccountFilter, page: Page) -> Result<Vec<ServiceAccount>, LifecycleError> {
-        require(caller, Permission::SERVICE_ACCOUNTS_READ)?;
+    pub async fn list_accounts(&self, caller: &Caller, filter: &AccountFilter, page: Page) -> Result<Vec<ServiceAccount>, ManagementError> {
+        require(caller, &Permission::SERVICE_ACCOUNTS_READ, Place::Organization)?;
         Ok(self.store.list_service_accounts(caller.organization().id, filter, page.after, page.limit.into()).await?)
     }
 
@@ -78,8 +116,8 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where the caller may not, or there is none.
-    pub async fn find_account(&self, caller: &Caller, reference: &Reference) -> Result<ServiceAccount, LifecycleError> {
-        require(caller, Permission::SERVICE_ACCOUNTS_READ)?;
+    pub async fn find_account(&self, caller: &Caller, reference: &Reference) -> Result<ServiceAccount, ManagementError> {
+        require(caller, &Permission::SERVICE_ACCOUNTS_READ, Place::Organization)?;
         self.account_of(caller, reference).await
     }
 
@@ -93,21 +131,23 @@ impl Lifecycle {
         account: &Reference,
         change: AccountChange,
         origin: Origin,
-    ) -> Result<ServiceAccount, LifecycleError> {
-        let (mut tx, caller, mut account) = self.begin_with(caller, Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
+    ) -> Result<ServiceAccount, ManagementError> {
+        let (mut tx, caller, mut account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
         if change.active == Some(true) {
-            require_cover(&mut tx, &caller, &account).await?;
+            require_cover(&mut tx, &caller, Holder::ServiceAccount(account.id), &account.name).await?;
         }
         let before = Target::from(&account);
         let mut changes = Changes::default();
         changes.set("name", &mut account.name, change.name);
         changes.set("description", &mut account.description, change.description);
         changes.set("active", &mut account.active, change.active);
+        changes.set("labels", &mut account.labels, change.labels);
+        changes.set("claims", &mut account.claims, change.claims);
         if changes.is_empty() {
             return Ok(account);
         }
         let now = self.sources.now();
-        tx.update_service_account(&account).await.map_err(|error| taken(error, &account.name))?;
+        tx.update_service_account(&account).await.map_err(|error| name_taken(error, &account.name))?;
         if changes.has("active") {
             tx.replace_grants(account.id, || SessionId::generate(now, self.sources.random())).await?;
         }
@@ -122,8 +162,8 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where the caller may not, or there is none.
-    pub async fn delete_account(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<(), LifecycleError> {
-        let (mut tx, caller, account) = self.begin_with(caller, Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
+    pub async fn delete_account(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<(), ManagementError> {
+        let (mut tx, caller, account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
         tx.delete_service_account(account.id, self.sources.now()).await?;
         let (organization, target) = (Some(account.organization_id), Target::from(&account));
         let details = json!({ "name": account.name });
@@ -135,8 +175,8 @@ impl Lifecycle {
     ///
     /// # Errors
     /// Where the caller may not, or there is none.
-    pub async fn revoke_account_tokens(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<ServiceAccount, LifecycleError> {
-        let (mut tx, caller, account) = self.begin_with(caller, Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
+    pub async fn revoke_account_tokens(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<ServiceAccount, ManagementError> {
+        let (mut tx, caller, account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
         let now = self.sources.now();
         tx.replace_grants(account.id, || SessionId::generate(now, self.sources.random())).await?;
         let (organization, target) = (Some(account.organization_id), Target::from(&account));
@@ -154,7 +194,7 @@ impl Lifecycle {
         wanted: NewAccount,
         actor: Actor,
         origin: Origin,
-    ) -> Result<ServiceAccount, LifecycleError> {
+    ) -> Result<ServiceAccount, ManagementError> {
         let now = self.sources.now();
         let account = ServiceAccount {
             id: ServiceAccountId::generate(now, self.sources.random()),
@@ -162,11 +202,13 @@ impl Lifecycle {
             name: wanted.name,
             description: wanted.description,
             active: true,
+            labels: wanted.labels,
+            claims: wanted.claims,
             created_at: now,
             last_use: None,
         };
-        tx.insert_service_account(&account).await.map_err(|error| taken(error, &account.name))?;
-        let details = json!({ "name": account.name, "description": account.description });
+        tx.insert_service_account(&account).await.map_err(|error| name_taken(error, &account.name))?;
+        let details = json!({ "name": account.name, "description": account.description, "labels": account.labels, "claims": account.claims });
         tx.insert_event(&self.event(now, Some(organization_id), actor, Action::ServiceAccountCreate, Target::from(&account), origin, details))
             .await?;
         Ok(account)

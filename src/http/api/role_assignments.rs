@@ -1,0 +1,156 @@
+//! `/api/v1/role_assignments`: what was given to whom.
+
+use std::collections::BTreeSet;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Json, Path};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::super::credential::Call;
+use super::super::error::ApiError;
+use super::created;
+use super::fields::Fields;
+use super::page::{Asked, Items};
+use crate::domain::access::{Given, Level};
+use crate::domain::id::{ProjectId, Reference, RoleAssignmentId, RoleId, WorkspaceId};
+use crate::domain::name::Name;
+use crate::domain::permission::Permission;
+use crate::domain::time::Timestamp;
+use crate::service::{AssignmentQuery, HolderReference, NewAssignment, NewGiven};
+use crate::store::{Holder, StoredAssignment};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    role: Option<String>,
+    permissions: Option<Vec<String>>,
+    service_account: Option<String>,
+    user: Option<String>,
+    team: Option<String>,
+    workspace: Option<String>,
+    project: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+    service_account: Option<String>,
+    user: Option<String>,
+    team: Option<String>,
+    role: Option<String>,
+    workspace: Option<String>,
+    project: Option<String>,
+}
+
+/// Something that was given: a role, or permissions without one.
+#[derive(Serialize)]
+pub(crate) struct AssignmentBody {
+    id: RoleAssignmentId,
+    role_id: Option<RoleId>,
+    role: Option<Name>,
+    permissions: Option<BTreeSet<Permission>>,
+    principal_type: &'static str,
+    principal_id: Uuid,
+    principal: String,
+    level: Level,
+    workspace_id: Option<WorkspaceId>,
+    workspace: Option<String>,
+    project_id: Option<ProjectId>,
+    project: Option<String>,
+    created_at: Timestamp,
+}
+
+impl From<StoredAssignment> for AssignmentBody {
+    fn from(stored: StoredAssignment) -> Self {
+        let (principal_type, principal_id) = match stored.holder {
+            Holder::ServiceAccount(id) => ("service_account", id.0),
+            Holder::User(id) => ("user", id.0),
+            Holder::Team(id) => ("team", id.0),
+        };
+        let place = stored.assignment.place;
+        let (role, permissions) = match stored.assignment.given {
+            Given::Role(role) => (Some(role), None),
+            Given::Permissions(permissions) => (None, Some(permissions)),
+        };
+        let (role_id, role) = role.map(|role| (role.id, role.name)).unzip();
+        Self {
+            id: stored.assignment.id,
+            role_id,
+            role,
+            permissions,
+            principal_type,
+            principal_id,
+            principal: stored.holder_name,
+            level: place.level(),
+            workspace_id: place.workspace(),
+            workspace: stored.workspace,
+            project_id: place.project(),
+            project: stored.project,
+            created_at: stored.created_at,
+        }
+    }
+}
+
+/// The one that is named of an account, a person and a team.
+pub(super) fn holder(account: Option<String>, user: Option<String>, team: Option<String>) -> Result<Option<HolderReference>, ApiError> {
+    let reference = |text: String| Reference::from(text.as_str());
+    match (account.map(reference), user.map(reference), team.map(reference)) {
+        (Some(account), None, None) => Ok(Some(HolderReference::ServiceAccount(account))),
+        (None, Some(user), None) => Ok(Some(HolderReference::User(user))),
+        (None, None, Some(team)) => Ok(Some(HolderReference::Team(team))),
+        (None, None, None) => Ok(None),
+        _ => Err(ApiError::invalid_request("name one of service_account, user and team")),
+    }
+}
+
+fn reference(text: Option<String>) -> Option<Reference> {
+    text.map(|text| Reference::from(text.as_str()))
+}
+
+pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
+    let sent: CreateBody = call.json().await?;
+    let mut fields = Fields::default();
+    let permissions = fields.permissions("permissions", sent.permissions.as_deref());
+    fields.finish()?;
+    let given = match (sent.role, permissions) {
+        (Some(role), None) => NewGiven::Role(Reference::from(role.as_str())),
+        (None, Some(permissions)) => NewGiven::Permissions(permissions),
+        _ => return Err(ApiError::invalid_request("name what is given: either role or permissions")),
+    };
+    let holder = holder(sent.service_account, sent.user, sent.team)?;
+    let holder = holder.ok_or_else(|| ApiError::invalid_request("name whom it is given to: one of service_account, user and team"))?;
+    let wanted = NewAssignment { given, holder, workspace: reference(sent.workspace), project: reference(sent.project) };
+    let made = call.state.management.assign(&call.caller, wanted, call.origin).await?;
+    let location = format!("/api/v1/role_assignments/{}", made.assignment.id);
+    Ok(created(&AssignmentBody::from(made), &location))
+}
+
+pub(crate) async fn list(call: Call) -> Result<Json<Items<AssignmentBody>>, ApiError> {
+    let query: ListQuery = call.query().await?;
+    let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
+    let wanted = AssignmentQuery {
+        holder: holder(query.service_account, query.user, query.team)?,
+        role: reference(query.role),
+        workspace: reference(query.workspace),
+        project: reference(query.project),
+    };
+    let found = call.state.management.list_given(&call.caller, &wanted, asked.page()).await?;
+    Ok(Json(asked.answer(found, |stored| stored.assignment.id.0, AssignmentBody::from)))
+}
+
+/// An assignment has no name, so that what is no id is nowhere.
+fn id(path: &str) -> Result<RoleAssignmentId, ApiError> {
+    path.parse().map_err(|_| ApiError::new("not_found", "there is no role assignment of this id; it has to be an id"))
+}
+
+pub(crate) async fn get(call: Call, assignment: Path<String>) -> Result<Json<AssignmentBody>, ApiError> {
+    Ok(Json(call.state.management.get_assignment(&call.caller, id(&assignment)?).await?.into()))
+}
+
+pub(crate) async fn delete(call: Call, assignment: Path<String>) -> Result<HttpResponse, ApiError> {
+    call.state.management.unassign(&call.caller, id(&assignment)?, call.origin).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,110 @@
+//! `/api/v1/roles`.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Json, Path};
+use serde::{Deserialize, Serialize};
+
+use super::super::credential::Call;
+use super::super::error::ApiError;
+use super::created;
+use super::fields::Fields;
+use super::page::{Asked, Items};
+use crate::domain::access::Level;
+use crate::domain::id::{OrganizationId, Reference, RoleId};
+use crate::domain::name::{Invalid, Name, parse_description};
+use crate::domain::role::Role;
+use crate::domain::time::Timestamp;
+use crate::service::{NewRole, RoleChange};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    name: String,
+    #[serde(default)]
+    description: String,
+    level: String,
+    permissions: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeBody {
+    name: Option<String>,
+    description: Option<String>,
+    permissions: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// A role.
+#[derive(Serialize)]
+pub(crate) struct RoleBody {
+    id: RoleId,
+    organization_id: Option<OrganizationId>,
+    name: Name,
+    description: String,
+    level: Level,
+    /// `*` is everything, `*.read` all that only looks; only built-in roles have these.
+    permissions: Vec<String>,
+    built_in: bool,
+    created_at: Option<Timestamp>,
+}
+
+impl From<Role> for RoleBody {
+    fn from(role: Role) -> Self {
+        let permissions = role.grant.names().map(str::to_owned).collect();
+        let Role { id, organization_id, name, description, level, created_at, .. } = role;
+        Self { id, organization_id, name, description, level, permissions, built_in: organization_id.is_none(), created_at }
+    }
+}
+
+fn level(text: &str) -> Result<Level, Invalid> {
+    let level = text.parse()?;
+    if level == Level::Platform { Err(Invalid("must be organization, workspace or project".to_owned())) } else { Ok(level) }
+}
+
+pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
+    let sent: CreateBody = call.json().await?;
+    let mut fields = Fields::default();
+    let name = fields.check("name", Name::parse(&sent.name));
+    let description = fields.check("description", parse_description(&sent.description));
+    let level = fields.check("level", level(&sent.level));
+    let permissions = fields.permissions("permissions", Some(&sent.permissions)).unwrap_or_default();
+    let wanted = name.zip(description).zip(level).map(|((name, description), level)| NewRole { name, description, level, permissions });
+    let role = call.state.management.create_role(&call.caller, fields.finish_with(wanted)?, call.origin).await?;
+    let location = format!("/api/v1/roles/{}", role.id);
+    Ok(created(&RoleBody::from(role), &location))
+}
+
+pub(crate) async fn list(call: Call) -> Result<Json<Items<RoleBody>>, ApiError> {
+    let query: ListQuery = call.query().await?;
+    let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
+    let found = call.state.management.list_roles(&call.caller, asked.page()).await?;
+    Ok(Json(asked.answer(found, |role| role.id.0, RoleBody::from)))
+}
+
+pub(crate) async fn get(call: Call, role: Path<String>) -> Result<Json<RoleBody>, ApiError> {
+    Ok(Json(call.state.management.find_role(&call.caller, &Reference::from(role.as_str())).await?.into()))
+}
+
+pub(crate) async fn change(mut call: Call, role: Path<String>) -> Result<Json<RoleBody>, ApiError> {
+    let sent: ChangeBody = call.json().await?;
+    let mut fields = Fields::default();
+    let change = RoleChange {
+        name: fields.optional("name", sent.name.as_deref(), Name::parse),
+        description: fields.optional("description", sent.description.as_deref(), parse_description),
+        permissions: fields.permissions("permissions", sent.permissions.as_deref()),
+    };
+    fields.finish()?;
+    Ok(Json(call.state.management.update_role(&call.caller, &Reference::from(role.as_str()), change, call.origin).await?.into()))
+}
+
+pub(crate) async fn delete(call: Call, role: Path<String>) -> Result<HttpResponse, ApiError> {
+    call.state.management.delete_role(&call.caller, &Reference::from(role.as_str()), call.origin).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,145 @@
+//! `/api/v1/workspaces`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Json, Path};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::credential::Call;
+use super::super::error::ApiError;
+use super::created;
+use super::fields::{Fields, nullable};
+use super::page::{Asked, Items};
+use crate::domain::attributes::{CustomClaims, Labels};
+use crate::domain::entity::Workspace;
+use crate::domain::id::{OrganizationId, Reference, WorkspaceId};
+use crate::domain::name::{Audience, Invalid, Name, Slug, WorkspaceUrl};
+use crate::domain::signing::SigningAlgorithm;
+use crate::domain::time::Timestamp;
+use crate::service::{NewWorkspace, WorkspaceChange};
+use crate::store::WorkspaceFilter;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateBody {
+    slug: String,
+    name: Option<String>,
+    url: Option<String>,
+    audience: Option<String>,
+    token_lifetime_seconds: Option<i64>,
+    signing_algorithm: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    claims: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeBody {
+    name: Option<String>,
+    #[serde(default, deserialize_with = "nullable")]
+    url: Option<Option<String>>,
+    audience: Option<String>,
+    token_lifetime_seconds: Option<i64>,
+    signing_algorithm: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    claims: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+    slug: Option<String>,
+    label: Option<String>,
+}
+
+/// A workspace.
+#[derive(Serialize)]
+pub(crate) struct WorkspaceBody {
+    id: WorkspaceId,
+    organization_id: OrganizationId,
+    slug: Slug,
+    name: Name,
+    url: Option<WorkspaceUrl>,
+    audience: Audience,
+    token_lifetime_seconds: i64,
+    signing_algorithm: SigningAlgorithm,
+    labels: Labels,
+    claims: CustomClaims,
+    created_at: Timestamp,
+}
+
+impl From<Workspace> for WorkspaceBody {
+    fn from(workspace: Workspace) -> Self {
+        let Workspace { id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, labels, claims, created_at } =
+            workspace;
+        Self { id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, labels, claims, created_at }
+    }
+}
+
+/// From a minute to an hour, in seconds.
+fn lifetime(fields: &mut Fields, sent: Option<i64>) -> Option<i64> {
+    let wrong = || Invalid("must be a number of seconds from 60 to 3600".to_owned());
+    sent.and_then(|seconds| fields.check("token_lifetime_seconds", Some(seconds).filter(|it| (60..=3_600).contains(it)).ok_or_else(wrong)))
+}
+
+fn algorithm(fields: &mut Fields, sent: Option<&str>) -> Option<SigningAlgorithm> {
+    fields.optional("signing_algorithm", sent, |text| text.parse().map_err(|_| Invalid("must be ES256, EdDSA or RS256".to_owned())))
+}
+
+pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
+    let sent: CreateBody = call.json().await?;
+    let mut fields = Fields::default();
+    let slug = fields.check("slug", Slug::parse(&sent.slug));
+    let name = fields.optional("name", sent.name.as_deref(), Name::parse);
+    let url = fields.optional("url", sent.url.as_deref(), WorkspaceUrl::parse);
+    let audience = fields.optional("audience", sent.audience.as_deref(), Audience::parse);
+    let token_lifetime = lifetime(&mut fields, sent.token_lifetime_seconds).unwrap_or(3_600);
+    let token_lifetime = Duration::from_secs(token_lifetime.unsigned_abs());
+    let signing_algorithm = algorithm(&mut fields, sent.signing_algorithm.as_deref()).unwrap_or(SigningAlgorithm::Es256);
+    let (labels, claims) = (fields.labels(sent.labels).unwrap_or_default(), fields.claims(sent.claims).unwrap_or_default());
+    let wanted = slug.map(|slug| NewWorkspace { slug, name, url, audience, signing_algorithm, token_lifetime, labels, claims });
+    let workspace = call.state.management.create_workspace(&call.caller, fields.finish_with(wanted)?, call.origin).await?;
+    let location = format!("/api/v1/workspaces/{}", workspace.id);
+    Ok(created(&WorkspaceBody::from(workspace), &location))
+}
+
+pub(crate) async fn list(call: Call) -> Result<Json<Items<WorkspaceBody>>, ApiError> {
+    let query: ListQuery = call.query().await?;
+    let asked = Asked::parse(query.limit.as_deref(), query.cursor.as_deref())?;
+    let mut fields = Fields::default();
+    let filter = WorkspaceFilter { slug: query.slug, label: fields.label(query.label.as_deref()) };
+    fields.finish()?;
+    let found = call.state.management.list_workspaces(&call.caller, &filter, asked.page()).await?;
+    Ok(Json(asked.answer(found, |workspace| workspace.id.0, WorkspaceBody::from)))
+}
+
+pub(crate) async fn get(call: Call, workspace: Path<String>) -> Result<Json<WorkspaceBody>, ApiError> {
+    Ok(Json(call.state.management.find_workspace(&call.caller, &Reference::from(workspace.as_str())).await?.into()))
+}
+
+pub(crate) async fn change(mut call: Call, workspace: Path<String>) -> Result<Json<WorkspaceBody>, ApiError> {
+    let sent: ChangeBody = call.json().await?;
+    let mut fields = Fields::default();
+    let change = WorkspaceChange {
+        name: fields.optional("name", sent.name.as_deref(), Name::parse),
+        url: fields.check("url", sent.url.map(|url| url.as_deref().map(WorkspaceUrl::parse).transpose()).transpose()).flatten(),
+        audience: fields.optional("audience", sent.audience.as_deref(), Audience::parse),
+        token_lifetime_seconds: lifetime(&mut fields, sent.token_lifetime_seconds),
+        signing_algorithm: algorithm(&mut fields, sent.signing_algorithm.as_deref()),
+        labels: fields.labels(sent.labels),
+        claims: fields.claims(sent.claims),
+    };
+    fields.finish()?;
+    let workspace = Reference::from(workspace.as_str());
+    Ok(Json(call.state.management.update_workspace(&call.caller, &workspace, change, call.origin).await?.into()))
+}
+
+pub(crate) async fn delete(call: Call, workspace: Path<String>) -> Result<HttpResponse, ApiError> {
+    call.state.management.delete_workspace(&call.caller, &Reference::from(workspace.as_str()), call.origin).await?;
+    Ok(HttpResponse::NoContent().finish())
+}

@@ -1,0 +1,387 @@
+//! Who may do what, and why; and why a credential works or does not.
+
+use serde::Serialize;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::assignments::{HolderReference, Spot};
+use super::{Management, ManagementError, no, require};
+use crate::domain::access::{Access, Assignment, Level, Place};
+use crate::domain::api_key::RawApiKey;
+use crate::domain::audit::Target;
+use crate::domain::claims::{AccessTokenClaims, PrincipalType};
+use crate::domain::credential::Refusal;
+use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId, UserId};
+use crate::domain::name::Invalid;
+use crate::domain::permission::{HOURPASS, Permission};
+use crate::keys::{KeySet, TokenError, inspect};
+use crate::service::Caller;
+use crate::store::{Holder, StoreError};
+
+/// Whose access is asked for, and where.
+#[derive(Clone, Debug)]
+pub struct AccessQuery {
+    /// Id or name of an account, a person or a team.
+    pub principal: Reference,
+    /// In which workspace; at Hourpass without one.
+    pub workspace: Option<Reference>,
+    /// In which project of it.
+    pub project: Option<Reference>,
+}
+
+/// What someone may do at a place.
+#[derive(Clone, Debug)]
+pub struct AccessAnswer {
+    /// Who.
+    pub principal: Target,
+    /// The place.
+    pub level: Level,
+    /// Each permission held there.
+    pub permissions: Vec<EffectivePermission>,
+}
+
+/// A permission, and all that gives it.
+#[derive(Clone, Debug)]
+pub struct EffectivePermission {
+    /// The permission.
+    pub permission: Permission,
+    /// Whom it is of use with: the workspace, or Hourpass itself.
+    pub receiver: ReceiverKind,
+    /// Where it comes from; never empty.
+    pub sources: Vec<Assignment>,
+}
+
+/// Who understands a permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiverKind {
+    /// A workspace.
+    Workspace,
+    /// Hourpass itself.
+    Hourpass,
+}
+
+/// Whether a credential works.
+#[derive(Debug)]
+pub struct CredentialQuery {
+    /// An API key, or an access token.
+    pub credential: Zeroizing<String>,
+    /// For which workspace; for Hourpass itself without one.
+    pub workspace: Option<Reference>,
+    /// In which project of it.
+    pub project: Option<Reference>,
+    /// For what.
+    pub permission: Option<Permission>,
+}
+
+/// Whether a credential works right now, and the rule that decides it.
+#[derive(Clone, Debug)]
+pub struct CredentialAnswer {
+    /// Whether it works.
+    pub works: bool,
+    /// The rule: `works`, or the code of the refusal.
+    pub code: &'static str,
+    /// The same for people.
+    pub detail: String,
+    /// What it is.
+    pub kind: CredentialKind,
+    /// Whose it is, where that is known.
+    pub principal: Option<Target>,
+    /// The key that it is, or was obtained with.
+    pub api_key_id: Option<ApiKeyId>,
+    /// Whom a token is for, or would be.
+    pub audience: Option<String>,
+    /// What gives the permission that was asked for, to its holder.
+    pub sources: Vec<Assignment>,
+}
+
+/// What a credential is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialKind {
+    /// An API key.
+    ApiKey,
+    /// An access token.
+    AccessToken,
+}
+
+/// A rule that refuses: its code, and a sentence.
+type Verdict = (&'static str, String);
+
+/// Someone behind a credential.
+struct Bearer {
+    organization: OrganizationId,
+    holder: Holder,
+    target: Target,
+    api_key_id: Option<ApiKeyId>,
+    /// Why their credential counts no more.
+    refused: Option<Verdict>,
+}
+
+impl Management {
+    /// What someone may do at a place, and where each permission comes from.
+    ///
+    /// # Errors
+    /// Where the caller is neither they themselves nor may read the audit trail, or something named does not exist.
+    pub async fn access(&self, caller: &Caller, query: &AccessQuery) -> Result<AccessAnswer, ManagementError> {
+        let organization = caller.organization().id;
+        let own = caller.actor();
+        let themselves = match &query.principal {
+            Reference::Id(id) => own.id == Some(*id),
+            Reference::Name(name) => *name == own.name,
+        };
+        if !themselves {
+            require(caller, &Permission::AUDIT_READ, Place::Organization)?;
+        }
+        let (holder, principal) = match own.id {
+            Some(id) if themselves => {
+                let (holder, kind) = match caller.principal.member() {
+                    crate::store::Member::ServiceAccount(id) => (Holder::ServiceAccount(id), "service_account"),
+                    crate::store::Member::User(id) => (Holder::User(id), "user"),
+                };
+                (holder, Target::new(kind, id, own.name))
+            }
+            _ => self.find_principal(organization, &query.principal).await?,
+        };
+        let spot = self.find_spot(organization, query.workspace.as_ref(), query.project.as_ref()).await?;
+        let assignments = self.store.list_assignments(holder).await?;
+        let level = spot.place.level();
+        let permissions = self.effective(organization, &assignments, spot.place).await?;
+        Ok(AccessAnswer { principal, level, permissions })
+    }
+
+    async fn effective(
+        &self,
+        organization: OrganizationId,
+        assignments: &[Assignment],
+        place: Place,
+    ) -> Result<Vec<EffectivePermission>, ManagementError> {
+        let catalogue = self.store.list_catalogue(organization).await?;
+        let own = HOURPASS.iter().filter(|it| place.level() <= it.narrowest || it.narrowest == Level::Platform && place == Place::Organization);
+        let own =
+            own.map(|it| (it.permission.clone(), ReceiverKind::Hourpass, if it.narrowest == Level::Platform { Place::Platform } else { place }));
+        let theirs = catalogue.into_iter().map(|permission| (permission, ReceiverKind::Workspace, place));
+        let all = theirs.chain(own).map(|(permission, receiver, place)| {
+            let sources = sources(assignments, &permission, place);
+            EffectivePermission { permission, receiver, sources }
+        });
+        Ok(all.filter(|it| !it.sources.is_empty()).collect())
+    }
+
+    /// Whether a credential works right now, for a receiver and a permission; and if not, the rule that refuses it.
+    ///
+    /// # Errors
+    /// Where the caller is neither its holder nor may read the audit trail, or something named does not exist.
+    pub async fn explain(&self, caller: &Caller, keys: &KeySet, issuer: &str, query: CredentialQuery) -> Result<CredentialAnswer, ManagementError> {
+        let reads = caller.access.holds(&Permission::AUDIT_READ, Place::Organization);
+        let organization = caller.organization().id;
+        let spot = self.find_spot(organization, query.workspace.as_ref(), query.project.as_ref()).await?;
+        let credential = query.credential.trim();
+        let token = credential.starts_with("eyJ") && credential.matches('.').count() == 2;
+        let kind = if token { CredentialKind::AccessToken } else { CredentialKind::ApiKey };
+        let (bearer, claims) = if token {
+            let inspected = inspect(keys, credential, issuer);
+            match inspected {
+                Ok(claims) => (Ok(self.bearer_of_token(&claims).await?), Some(claims)),
+                Err(error) => (Err(unreadable(&error)), None),
+            }
+        } else {
+            (self.bearer_of_key(&RawApiKey::from_presented(credential.to_owned())).await?, None)
+        };
+        // What another organization's is, is nothing here.
+        let bearer = bearer.and_then(|bearer| if bearer.organization == organization { Ok(bearer) } else { Err(unknown()) });
+        let holds = bearer.as_ref().is_ok_and(|bearer| Some(bearer.target.id) == Some(caller.actor().id));
+        if !reads && !holds {
+            require(caller, &Permission::AUDIT_READ, Place::Organization)?;
+        }
+        let audience = spot.workspace.as_ref().map_or_else(|| issuer.to_owned(), |workspace| workspace.audience.to_string());
+        let mut answer = CredentialAnswer {
+            works: false,
+            code: "works",
+            detail: String::new(),
+            kind,
+            principal: None,
+            api_key_id: None,
+            audience: Some(audience),
+            sources: Vec::new(),
+        };
+        let bearer = match bearer {
+            Ok(bearer) => bearer,
+            Err((code, detail)) => return Ok(CredentialAnswer { code, detail, audience: None, ..answer }),
+        };
+        let assignments = self.store.list_assignments(bearer.holder).await?;
+        if let Some(permission) = &query.permission {
+            answer.sources = sources(&assignments, permission, effective_place(permission, &spot));
+        }
+        answer.principal = Some(bearer.target);
+        answer.api_key_id = bearer.api_key_id;
+        let refused = match (bearer.refused, &claims) {
+            (Some(verdict), _) => Some(verdict),
+            (None, Some(claims)) => self.refusal_of_token(claims, issuer, &spot, query.permission.as_ref()),
+            (None, None) => self.refusal_of_key(organization, &assignments, &spot, query.permission.as_ref(), &answer.sources).await?,
+        };
+        if let Some(claims) = claims {
+            answer.audience = Some(claims.aud);
+        }
+        (answer.works, answer.code, answer.detail) = match refused {
+            Some((code, detail)) => (false, code, detail),
+            None => (true, "works", works(kind, query.permission.as_ref(), &answer.sources)),
+        };
+        Ok(answer)
+    }
+
+    async fn bearer_of_key(&self, key: &RawApiKey) -> Result<Result<Bearer, Verdict>, StoreError> {
+        if !key.may_exist(&self.rules.prefix) {
+            let why = "this is not an API key of this server, or not all of it: its checksum does not hold; check that it was copied whole";
+            return Ok(Err(("malformed", why.to_owned())));
+        }
+        let Some(found) = self.store.find_key_credential(&key.hash()).await? else { return Ok(Err(unknown())) };
+        let refused = found.check(self.sources.now()).err().map(verdict);
+        Ok(Ok(Bearer {
+            organization: found.organization.id,
+            holder: Holder::ServiceAccount(found.account.id),
+            target: Target::from(&found.account),
+            api_key_id: Some(found.key.id),
+            refused,
+        }))
+    }
+
+    async fn bearer_of_token(&self, claims: &AccessTokenClaims) -> Result<Bearer, StoreError> {
+        let now = self.sources.now();
+        let ended = || Some(("token_revoked", "what this token was obtained with is gone, or its tokens were ended; get a new one".to_owned()));
+        let subject = claims.sub.parse::<Uuid>().unwrap_or_default();
+        let (holder, kind) = match claims.principal_type {
+            PrincipalType::ServiceAccount => (Holder::ServiceAccount(ServiceAccountId(subject)), "service_account"),
+            PrincipalType::User => (Holder::User(UserId(subject)), "user"),
+        };
+        let refused = match (claims.principal_type, claims.sid) {
+            (PrincipalType::ServiceAccount, Some(grant)) => match self.store.find_key_credential_by_grant(grant).await? {
+                Some(found) => found.check(now).err().map(verdict),
+                None => ended(),
+            },
+            (PrincipalType::User, Some(session)) => match self.store.find_session(session).await? {
+                Some(found) if found.session.expires_at > now => found.holder.check().err().map(verdict),
+                _ => ended(),
+            },
+            (_, None) => ended(),
+        };
+        let expired = || (claims.exp <= now.as_seconds()).then(|| ("token_expired", "its time is over; get a new one".to_owned()));
+        Ok(Bearer {
+            organization: claims.org_id,
+            holder,
+            target: Target::new(kind, subject, &claims.name),
+            api_key_id: claims.api_key_id,
+            refused: expired().or(refused),
+        })
+    }
+
+    /// As the receiver of the token looks at it: by what it says.
+    fn refusal_of_token(&self, claims: &AccessTokenClaims, issuer: &str, spot: &Spot, permission: Option<&Permission>) -> Option<Verdict> {
+        let asked = spot.workspace.as_ref().map_or(issuer, |workspace| workspace.audience.as_str());
+        if claims.aud != asked {
+            return Some(("wrong_audience", format!("it is for {}, and not for {asked}; get one for that receiver", claims.aud)));
+        }
+        let permission = permission?;
+        // In a token for a workspace, the scope is about that workspace, and a detail about one of its projects.
+        let says = claims.access();
+        let held = if spot.workspace.is_some() {
+            says.holds(permission, Place::at_hourpass(permission)) || says.holds(permission, spot.place)
+        } else if claims.narrowed {
+            says.holds(permission, effective_place(permission, spot))
+        } else {
+            return None;
+        };
+        let why =
+            || format!("it does not hold {permission}: either it was narrowed, or its holder did not hold that when it was issued; get a new one");
+        (!held).then(|| ("insufficient_scope", why()))
+    }
+
+    /// As the exchange and the receiver after it would look at it.
+    async fn refusal_of_key(
+        &self,
+        organization: OrganizationId,
+        assignments: &[Assignment],
+        spot: &Spot,
+        permission: Option<&Permission>,
+        sources: &[Assignment],
+    ) -> Result<Option<Verdict>, ManagementError> {
+        if let Some(workspace) = &spot.workspace {
+            let (access, catalogue) = (Access::of(assignments), self.store.list_catalogue(organization).await?);
+            if access.at_workspace(workspace.id, &catalogue).is_empty() && access.at_projects(workspace.id, &catalogue).is_empty() {
+                let why = format!("it holds nothing in workspace {}, so that no token for it is issued; give it a role there", workspace.slug);
+                return Ok(Some(("access_denied", why)));
+            }
+            if let Some(permission) = permission.filter(|permission| !catalogue.contains(permission)) {
+                let why = format!("{permission} is not in the organization's catalogue, so that no token for a workspace holds it");
+                return Ok(Some(("no_such_permission", why)));
+            }
+        }
+        Ok(permission
+            .filter(|_| sources.is_empty())
+            .map(|permission| ("permission_denied", format!("its account does not hold {permission} there, by no role, team or direct permission"))))
+    }
+
+    /// Whoever has this id or name: an account, a person or a team.
+    async fn find_principal(&self, organization: OrganizationId, reference: &Reference) -> Result<(Holder, Target), ManagementError> {
+        let candidates =
+            [HolderReference::ServiceAccount(reference.clone()), HolderReference::User(reference.clone()), HolderReference::Team(reference.clone())];
+        let mut found = Vec::new();
+        for candidate in candidates {
+            match self.find_holder(organization, &candidate).await {
+                Ok(holder) => found.push((holder.holder, holder.target)),
+                Err(ManagementError::NotFound(..)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match (found.pop(), found.pop()) {
+            (Some(one), None) => Ok(one),
+            (Some(_), Some(_)) => {
+                let why = Invalid(format!("{reference} is the name of a service account or user and of a team; use the id"));
+                Err(ManagementError::OutOfRange("principal", why))
+            }
+            (None, _) => Err(no("service account, user or team", reference)),
+        }
+    }
+}
+
+/// What of these gives `permission` at `place`.
+fn sources(assignments: &[Assignment], permission: &Permission, place: Place) -> Vec<Assignment> {
+    let gives = |it: &&Assignment| std::iter::once((it.place, it.given.grant())).collect::<Access>().holds(permission, place);
+    assignments.iter().filter(gives).cloned().collect()
+}
+
+/// Where a permission is asked for: in the place named, or, without one, at Hourpass.
+fn effective_place(permission: &Permission, spot: &Spot) -> Place {
+    if spot.workspace.is_some() { spot.place } else { Place::at_hourpass(permission) }
+}
+
+fn verdict(refusal: Refusal) -> Verdict {
+    (refusal.code(), refusal.to_string())
+}
+
+fn unknown() -> Verdict {
+    ("unknown", "this credential is not known in your organization; check that it was copied whole, and that it is one of this server".to_owned())
+}
+
+fn unreadable(error: &TokenError) -> Verdict {
+    match error {
+        TokenError::Malformed => ("malformed", "this is not an access token, or not all of it; check that it was copied whole".to_owned()),
+        TokenError::Signature => {
+            ("invalid_signature", "it was not signed by a key of this server, or altered since; get a new one from this server".to_owned())
+        }
+        TokenError::Purpose | TokenError::Expired => {
+            ("not_an_access_token", "it is signed by this server's keys, but is no access token of it".to_owned())
+        }
+    }
+}
+
+fn works(kind: CredentialKind, permission: Option<&Permission>, sources: &[Assignment]) -> String {
+    let what = permission.map_or_else(String::new, |permission| format!(" for {permission}"));
+    match kind {
+        CredentialKind::ApiKey => format!("it works{what}"),
+        CredentialKind::AccessToken if permission.is_some() && sources.is_empty() => {
+            format!("it works{what}, because it was issued so; its holder does not hold that any more, and the next token will not")
+        }
+        CredentialKind::AccessToken => format!("it works{what} until it expires"),
+    }
+}

@@ -1,0 +1,253 @@
+//! People: invited or made, changed, deactivated, deleted; and their passwords.
+
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::{Changes, Management, ManagementError, Page, no, require, require_cover, taken};
+use crate::domain::access::Place;
+use crate::domain::api_key::{KeyPrefix, RawApiKey};
+use crate::domain::audit::{Action, Actor, Origin, Target};
+use crate::domain::entity::User;
+use crate::domain::id::{OrganizationId, Reference, UserId};
+use crate::domain::name::Email;
+use crate::domain::permission::Permission;
+use crate::domain::time::Timestamp;
+use crate::service::authentication::AuthenticationError;
+use crate::service::{Caller, Principal};
+use crate::store::{Holder, Member, StoreError, Tx, UserFilter};
+
+/// Someone who is to be made known.
+#[derive(Debug)]
+pub struct NewUser {
+    /// How they sign in.
+    pub email: Email,
+    /// How they are called; may be empty.
+    pub name: String,
+    /// What they sign in with; without one, they are invited to set one.
+    pub password: Option<SecretString>,
+}
+
+/// What is to change of a person; nothing where it is to stay.
+#[derive(Clone, Debug, Default)]
+pub struct UserChange {
+    /// How they sign in.
+    pub email: Option<Email>,
+    /// How they are called.
+    pub name: Option<String>,
+    /// Whether they may sign in.
+    pub active: Option<bool>,
+}
+
+/// A link with which a person sets a password, once. Shown this once.
+#[derive(Debug)]
+pub struct Invitation {
+    /// The secret of the link.
+    pub secret: RawApiKey,
+    /// From when on it counts no more.
+    pub expires_at: Timestamp,
+}
+
+impl Management {
+    /// Makes a person known, who holds nothing yet: with a password, or invited to set one.
+    ///
+    /// # Errors
+    /// Where the caller may not, or the address is taken.
+    pub async fn create_user(&self, caller: &Caller, wanted: NewUser, origin: Origin) -> Result<(User, Option<Invitation>), ManagementError> {
+        require(caller, &Permission::USERS_MANAGE, Place::Organization)?;
+        let hash = match &wanted.password {
+            Some(password) => Some(self.passwords.hash(password).await?),
+            None => None,
+        };
+        let (mut tx, caller) = self.begin_access(caller, &Permission::USERS_MANAGE, Place::Organization, &[]).await?;
+        let mut user = self.insert_user(&mut tx, caller.organization().id, wanted, caller.actor(), origin.clone()).await?;
+        let invitation = match &hash {
+            Some(hash) => {
+                tx.set_password_hash(user.id, hash).await?;
+                user.has_password = true;
+                None
+            }
+            None => Some(self.insert_invitation(&mut tx, &user, caller.actor(), origin).await?),
+        };
+        tx.commit().await?;
+        Ok((user, invitation))
+    }
+
+    /// Lists the people of the caller's organization.
+    ///
+    /// # Errors
+    /// Where the caller may not.
+    pub async fn list_users(&self, caller: &Caller, filter: &UserFilter, page: Page) -> Result<Vec<User>, ManagementError> {
+        require(caller, &Permission::USERS_READ, Place::Organization)?;
+        Ok(self.store.list_users(caller.organization().id, filter, page.after, page.limit.into()).await?)
+    }
+
+    /// Finds a person of the caller's organization.
+    ///
+    /// # Errors
+    /// Where the caller may not, or there is none.
+    pub async fn find_user(&self, caller: &Caller, reference: &Reference) -> Result<User, ManagementError> {
+        require(caller, &Permission::USERS_READ, Place::Organization)?;
+        self.find_user_of(caller.organization().id, reference).await
+    }
+
+    /// Changes a person. Deactivating ends their sign-ins and their tokens.
+    ///
+    /// # Errors
+    /// Where the caller may not, there is none, they may do more than the caller (who would gain by another address or by activating them), the address is
+    /// taken, or nobody would be left to administer the organization.
+    pub async fn update_user(&self, caller: &Caller, reference: &Reference, change: UserChange, origin: Origin) -> Result<User, ManagementError> {
+        let (mut tx, caller, mut user) = self.begin_with_user(caller, reference).await?;
+        let administrators = tx.count_administrators(user.organization_id).await?;
+        let before = Target::from(&user);
+        let mut changes = Changes::default();
+        changes.set("email", &mut user.email, change.email);
+        changes.set("name", &mut user.name, change.name);
+        changes.set("active", &mut user.active, change.active);
+        if changes.is_empty() {
+            return Ok(user);
+        }
+        if changes.has("email") || changes.has("active") && user.active {
+            require_cover(&mut tx, &caller, Holder::User(user.id), &user.email).await?;
+        }
+        tx.update_user(&user).await.map_err(|error| address_taken(error, &user.email))?;
+        if changes.has("active") {
+            tx.delete_sessions(user.id).await?;
+        }
+        self.keep_administrator(&mut tx, user.organization_id, administrators).await?;
+        self.finish(tx, &caller, Action::UserUpdate, before, origin, changes.into_details()).await?;
+        Ok(user)
+    }
+
+    /// Deletes a person with all that they were given, for good.
+    ///
+    /// # Errors
+    /// Where the caller may not, there is none, or nobody would be left to administer the organization.
+    pub async fn delete_user(&self, caller: &Caller, reference: &Reference, origin: Origin) -> Result<(), ManagementError> {
+        let (mut tx, caller, user) = self.begin_with_user(caller, reference).await?;
+        let administrators = tx.count_administrators(user.organization_id).await?;
+        tx.delete_user(user.id).await?;
+        self.keep_administrator(&mut tx, user.organization_id, administrators).await?;
+        self.finish(tx, &caller, Action::UserDelete, Target::from(&user), origin, json!({ "email": user.email })).await
+    }
+
+    /// Makes a link with which a person sets a password: they were invited and lost it, or have forgotten theirs, which goes on working until then. An earlier link
+    /// counts no more.
+    ///
+    /// # Errors
+    /// Where the caller may not, there is none, they are deactivated, or may do more than the caller.
+    pub async fn invite_user(&self, caller: &Caller, reference: &Reference, origin: Origin) -> Result<(User, Invitation), ManagementError> {
+        let (mut tx, caller, user) = self.begin_with_user(caller, reference).await?;
+        require_cover(&mut tx, &caller, Holder::User(user.id), &user.email).await?;
+        if !user.active {
+            return Err(ManagementError::InUse(format!("{} is deactivated; activate them first", user.email)));
+        }
+        let invitation = self.insert_invitation(&mut tx, &user, caller.actor(), origin).await?;
+        tx.commit().await?;
+        Ok((user, invitation))
+    }
+
+    /// Sets the password of whoever's link this is, and ends their sign-ins. The link counts no more.
+    ///
+    /// # Errors
+    /// Where the link is unknown, was used, or is over, or the person is deactivated.
+    pub async fn accept_invitation(&self, secret: &RawApiKey, password: &SecretString, origin: Origin) -> Result<User, ManagementError> {
+        let hash = secret.hash();
+        let find = |found: Option<(UserId, Timestamp)>, now: Timestamp| {
+            found.filter(|(_, expires_at)| *expires_at > now).map(|(user, _)| user).ok_or(ManagementError::InvalidInvitation)
+        };
+        // First of all: a guess is not to cost a hash of a password.
+        let id = find(self.store.find_invitation(&hash).await?, self.sources.now())?;
+        let password_hash = self.passwords.hash(password).await?;
+        let mut tx = self.store.begin().await?;
+        tx.lock_user(id).await?;
+        let now = self.sources.now();
+        let id = find(tx.find_invitation(&hash).await?, now)?;
+        let credential = tx.find_user_credential(id).await?.ok_or(ManagementError::InvalidInvitation)?;
+        credential.check().map_err(AuthenticationError::Refused)?;
+        tx.set_password_hash(id, &password_hash).await?;
+        tx.delete_sessions(id).await?;
+        let (actor, target) = (Actor::from(&credential), Target::from(&credential.user));
+        let details = json!({ "password": "set", "sessions": "ended" });
+        let event = self.event(now, Some(credential.organization.id), actor, Action::UserSetPassword, target, origin, details);
+        tx.insert_event(&event).await?;
+        tx.commit().await?;
+        Ok(User { has_password: true, ..credential.user })
+    }
+
+    /// Replaces the caller's own password and ends their other sign-ins.
+    ///
+    /// # Errors
+    /// Where the caller is no person, or the old password is wrong.
+    pub async fn change_password(&self, caller: &Caller, old: &SecretString, new: &SecretString, origin: Origin) -> Result<(), ManagementError> {
+        let Principal::User(credential) = &caller.principal else { return Err(ManagementError::NotAPerson) };
+        let user = &credential.holder.user;
+        let stored = self.store.find_password(&user.email).await?.filter(|stored| stored.holder.user.id == user.id);
+        if !self.passwords.matches(old, stored.as_ref().map(|stored| &stored.hash)).await? {
+            return Err(ManagementError::WrongPassword);
+        }
+        let Some(stored) = stored else { return Err(ManagementError::WrongPassword) };
+        let hash = self.passwords.hash(new).await?;
+        let mut tx = self.store.begin().await?;
+        self.lock_members(&mut tx, caller, &[]).await?;
+        let caller = caller.again(&mut tx, self.sources.now()).await?;
+        if tx.find_password_version(user.id).await? != Some(stored.version) {
+            return Err(ManagementError::WrongPassword);
+        }
+        tx.set_password_hash(user.id, &hash).await?;
+        tx.delete_other_sessions(user.id, credential.session.id).await?;
+        let details = json!({ "password": "replaced", "other sessions": "ended" });
+        self.finish(tx, &caller, Action::UserChangePassword, Target::from(user), origin, details).await
+    }
+
+    /// Begins a change of a person.
+    async fn begin_with_user(&self, caller: &Caller, reference: &Reference) -> Result<(Tx, Caller, User), ManagementError> {
+        require(caller, &Permission::USERS_MANAGE, Place::Organization)?;
+        let organization = caller.organization().id;
+        let id = self.find_user_of(organization, reference).await?.id;
+        let (mut tx, caller) = self.begin_access(caller, &Permission::USERS_MANAGE, Place::Organization, &[Member::User(id)]).await?;
+        let user = tx.find_user_by_id(organization, id.0).await?.ok_or_else(|| no("user", reference))?;
+        Ok((tx, caller, user))
+    }
+
+    pub(super) async fn find_user_of(&self, organization: OrganizationId, reference: &Reference) -> Result<User, ManagementError> {
+        let found = match reference {
+            Reference::Id(id) => self.store.find_user_by_id(organization, *id).await?,
+            Reference::Name(email) => self.store.find_user_by_email(organization, &email.to_lowercase()).await?,
+        };
+        found.ok_or_else(|| no("user", reference))
+    }
+
+    /// Makes a person known, without a password, on behalf of `actor`, who was checked before.
+    pub(in crate::service) async fn insert_user(
+        &self,
+        tx: &mut Tx,
+        organization_id: OrganizationId,
+        wanted: NewUser,
+        actor: Actor,
+        origin: Origin,
+    ) -> Result<User, ManagementError> {
+        let now = self.sources.now();
+        let NewUser { email, name, .. } = wanted;
+        let id = UserId::generate(now, self.sources.random());
+        let user = User { id, organization_id, email, name, active: true, has_password: false, created_at: now };
+        tx.insert_user(&user).await.map_err(|error| address_taken(error, &user.email))?;
+        let (details, target) = (json!({ "email": user.email, "name": user.name }), Target::from(&user));
+        tx.insert_event(&self.event(now, Some(organization_id), actor, Action::UserCreate, target, origin, details)).await?;
+        Ok(user)
+    }
+
+    /// Makes a link on behalf of `actor`, who was checked before.
+    pub(super) async fn insert_invitation(&self, tx: &mut Tx, user: &User, actor: Actor, origin: Origin) -> Result<Invitation, ManagementError> {
+        let now = self.sources.now();
+        let secret = RawApiKey::generate(&KeyPrefix::invitation(), self.sources.random());
+        let expires_at = now.plus(self.rules.invitation_lifetime);
+        tx.replace_invitation(user.id, &secret.hash(), now, expires_at).await?;
+        let (details, target) = (json!({ "expires_at": expires_at }), Target::from(user));
+        tx.insert_event(&self.event(now, Some(user.organization_id), actor, Action::UserInvite, target, origin, details)).await?;
+        Ok(Invitation { secret, expires_at })
+    }
+}
+
+fn address_taken(error: StoreError, email: &Email) -> ManagementError {
+    taken(error, &format!("the email address {email}"))
+}
