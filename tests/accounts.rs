@@ -262,7 +262,7 @@ on_both_engines! {
         assert_eq!(member.get(organization).await.status, 200);
         assert_eq!(member.patch(organization, &json!({ "name": "x" })).await.problem(), (403, "permission_denied".to_owned()));
         app.create_organization("rival").await;
-        assert_eq!(admin.get("/api/v1/organizations/rival").await.problem(), (404, "not_found".to_owned()));
+        assert_eq!(member.get("/api/v1/organizations/rival").await.problem(), (404, "not_found".to_owned()));
     }
 
     async fn nobody_activates_someone_stronger(engine: Engine) {

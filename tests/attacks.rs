@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
+use hourpass::domain::attributes::{CustomClaims, Labels};
 use hourpass::domain::name::{Audience, Email, Slug, WorkspaceUrl};
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::service::NewWorkspace;
@@ -81,15 +82,16 @@ on_both_engines! {
     async fn a_workspace_never_gets_our_own_audience(engine: Engine) {
         let app = TestApp::start(engine).await;
         let wanted = NewWorkspace {
-            organization: "default".to_owned(),
             slug: Slug::parse("self").unwrap(),
             name: None,
             url: Some(WorkspaceUrl::parse(&app.url).unwrap()),
             audience: Some(Audience::parse(&app.url).unwrap()),
             signing_algorithm: SigningAlgorithm::Es256,
             token_lifetime: Duration::from_hours(1),
+            labels: Labels::default(),
+            claims: CustomClaims::default(),
         };
-        app.admin.create_workspace(wanted).await.unwrap();
+        app.admin.create_workspace("default", wanted).await.unwrap();
         let password = ("password", app.admin_key());
         for (path, fields) in [("/auth/login", vec![password, ("workspace", "self")]), ("/api/v1/login", vec![password]), ("/workspaces/self/api/v1/login", vec![password])] {
             assert_eq!(app.anyone().post_form(path, &fields).await.problem(), (400, "invalid_target".to_owned()), "{path}");

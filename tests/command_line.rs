@@ -43,15 +43,15 @@ on_both_engines! {
         let second = stdout(&admin(&[&issue[..], &roles].concat()));
         let second = second.trim_end();
         let again = anyone.with(second).get("/users/me").await.expect(200);
-        assert_eq!((&again["id"], &again["permissions"]), (&me["id"], &json!(["service_accounts.read"])));
-        assert!(anyone.with(key).get("/users/me").await.expect(200)["permissions"].as_array().unwrap().len() == 1);
+        assert_eq!((&again["id"], &again["permissions"]), (&me["id"], &json!(["service_accounts.read", "workspaces.read", "roles.read", "teams.read", "users.read"])));
+        assert!(anyone.with(key).get("/users/me").await.expect(200)["permissions"].as_array().unwrap().len() == 5);
         let token = anyone.post_form("/auth/login", &[("password", second), ("workspace", "default")]).await.token();
         assert!(crate::support::claims(&token)["scope"].as_str().unwrap().contains("pipelines.deploy"));
 
         assert!(failure(&admin(&["issue-key", "--organization", "nowhere", "--service-account", "ci"])).contains("there is no organization nowhere"));
         assert!(failure(&admin(&[&issue[..], &["--workspace", "nowhere"]].concat())).contains("there is no workspace nowhere"));
         assert!(failure(&admin(&[&issue[..], &["--role", "workspace-viewer"]].concat())).contains("name the workspace with --workspace"));
-        assert!(text(&admin(&[&issue[..], &["--role", "boss"]].concat()).stderr).contains("there is no role \"boss\"; there are: Organization Admin"));
+        assert!(text(&admin(&[&issue[..], &["--role", "boss"]].concat()).stderr).contains("there is no role boss in that organization; there are: Platform Admin, Organization Admin"));
         assert!(text(&admin(&["issue-key", "--organization", "default", "--service-account", ""]).stderr).contains("must not be empty"));
 
         stdout(&admin(&["create-organization", "--slug", "rival"]));

@@ -47,7 +47,8 @@ on_both_engines! {
         let expected = json!({
             "iss": app.url, "aud": app.url, "sub": me["id"], "client_id": me["id"],
             "iat": app.clock.seconds(), "exp": app.clock.seconds() + 3600, "jti": said["jti"],
-            "scope": "service_accounts.read service_accounts.manage api_keys.manage audit.read organizations.manage",
+            "scope": "platform.manage organizations.manage service_accounts.read service_accounts.manage api_keys.manage workspaces.read workspaces.manage \
+                      projects.manage roles.read roles.manage teams.read teams.manage users.read users.manage signing_keys.manage audit.read",
             "org_id": me["organization_id"], "api_key_id": me["api_key_id"], "sid": said["sid"],
             "principal_type": "service_account", "name": "bootstrap",
         });

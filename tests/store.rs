@@ -3,20 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use hourpass::domain::access::Assignment;
+use hourpass::domain::access::{Access, Assignment, Given, Place};
 use hourpass::domain::api_key::ApiKeyHash;
+use hourpass::domain::attributes::{CustomClaims, Labels};
 use hourpass::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
-use hourpass::domain::entity::{ApiKey, KeyPolicy, KeyValue, LastUse, Organization, ServiceAccount, Session, User, Workspace};
+use hourpass::domain::entity::{ApiKey, KeyPolicy, KeyValue, LastUse, Organization, ServiceAccount, Session, Team, User, Workspace};
 use hourpass::domain::id::{
-    ApiKeyId, AuditEventId, KeyValueId, OrganizationId, Reference, RequestId, RoleAssignmentId, ServiceAccountId, SessionId, UserId, WorkspaceId,
+    ApiKeyId, AuditEventId, KeyValueId, OrganizationId, Reference, RequestId, RoleAssignmentId, ServiceAccountId, SessionId, TeamId, UserId,
+    WorkspaceId,
 };
 use hourpass::domain::name::{Audience, Email, Name, Slug, WorkspaceUrl};
-use hourpass::domain::role::Role;
+use hourpass::domain::permission::{CATALOGUE, Permission};
+use hourpass::domain::role::built_in;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::domain::time::Timestamp;
-use hourpass::store::{AccountFilter, Db, Holder, KeyFilter, Store, StoreError, StoredSigningKey, statements};
+use hourpass::store::{AccountFilter, Db, Holder, KeyFilter, Member, Store, StoreError, StoredSigningKey, statements};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::{Executor, Row, SqlSafeStr};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 use uuid::Uuid;
 
 use crate::support::{Database, Engine, hourpass as program, on_both_engines};
@@ -25,6 +29,30 @@ const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_123_456);
 
 async fn open(database: &Database) -> Store {
     Store::open(&database.url, 4, Duration::from_secs(2)).await.unwrap()
+}
+
+/// A database as the first version left it: an organization, a workspace, an account that is Developer there, and an administrator.
+macro_rules! first_schema {
+    ($connection:ident, $folder:literal, $id:ident) => {{
+        let mut migrator = sqlx::migrate::Migrator::new(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/", $folder))).await.unwrap();
+        migrator.migrations.to_mut().retain(|migration| migration.version == 1);
+        migrator.run(&mut $connection).await.unwrap();
+        let rows = [
+            ("INSERT INTO organizations (id, slug, name, created_at) VALUES ($1, 'one', 'One', 1)", vec![1]),
+            ("INSERT INTO workspaces (id, organization_id, slug, name, audience, token_lifetime_seconds, signing_algorithm, created_at) \
+              VALUES ($1, $2, 'ws', 'ws', 'urn:ws', 60, 'ES256', 1)", vec![3, 1]),
+            ("INSERT INTO service_accounts (id, organization_id, name, description, active, created_at) VALUES ($1, $2, 'ci', '', TRUE, 1)", vec![4, 1]),
+            ("INSERT INTO users (id, organization_id, email, password_hash, active, created_at) VALUES ($1, $2, 'ada@example.com', 'x', TRUE, 1)", vec![5, 1]),
+            ("INSERT INTO role_assignments (id, organization_id, user_id, role, created_at) VALUES ($1, $2, $3, 'Organization Admin', 1)", vec![6, 1, 5]),
+            ("INSERT INTO role_assignments (id, organization_id, service_account_id, workspace_id, role, created_at) \
+              VALUES ($1, $2, $3, $4, 'Workspace Developer', 1)", vec![7, 1, 4, 3]),
+        ];
+        for (sql, ids) in rows {
+            let query = ids.into_iter().fold(sqlx::query(sql), |query, number| query.bind($id(number)));
+            query.execute(&mut $connection).await.unwrap();
+        }
+        $connection.close().await.unwrap();
+    }};
 }
 
 fn organization(number: u128, slug: &str) -> Organization {
@@ -47,6 +75,8 @@ fn workspace(number: u128, owner: &Organization, slug: &str) -> Workspace {
         audience: Audience::parse(&format!("urn:{number}:{slug}")).unwrap(),
         token_lifetime_seconds: 3_600,
         signing_algorithm: SigningAlgorithm::Es256,
+        labels: Labels::default(),
+        claims: CustomClaims::default(),
         created_at: NOW,
     }
 }
@@ -58,6 +88,8 @@ fn account(number: u128, owner: &Organization, name: &str) -> ServiceAccount {
         name: Name::parse(name).unwrap(),
         description: "line\nline".to_owned(),
         active: true,
+        labels: Labels::default(),
+        claims: CustomClaims::default(),
         created_at: NOW,
         last_use: None,
     }
@@ -292,16 +324,20 @@ on_both_engines! {
         let database = engine.database().await;
         let (store, one, _) = two_organizations(&database).await;
         let email = Email::parse("ada@example.com").unwrap();
-        let user = User { id: UserId(Uuid::from_u128(10)), organization_id: one.id, email: email.clone(), active: true, created_at: NOW };
+        let user = User { id: UserId(Uuid::from_u128(10)), organization_id: one.id, email: email.clone(), name: "Ada".to_owned(), active: true, has_password: false, created_at: NOW };
         let session = |number, expires_at| Session { id: SessionId(Uuid::from_u128(number)), user_id: user.id, expires_at };
         let later = NOW.plus(Duration::from_mins(1));
         let mut tx = store.begin().await.unwrap();
-        let hash = SecretString::from("hash");
-        tx.insert_user(&user, &hash).await.unwrap();
-        assert!(tx.insert_session(&session(20, NOW), &hash, NOW).await.unwrap());
-        assert!(tx.insert_session(&session(21, later), &hash, NOW).await.unwrap());
+        tx.insert_user(&user).await.unwrap();
+        tx.set_password_hash(user.id, &SecretString::from("first")).await.unwrap();
+        let version = tx.find_password_version(user.id).await.unwrap().unwrap();
+        // A stronger hash of the same password is no other password.
+        tx.replace_password_hash(user.id, version, &SecretString::from("hash")).await.unwrap();
+        tx.replace_password_hash(user.id, version - 1, &SecretString::from("late")).await.unwrap();
+        assert!(tx.insert_session(&session(20, NOW), version, NOW).await.unwrap());
+        assert!(tx.insert_session(&session(21, later), version, NOW).await.unwrap());
         // The password was replaced since it was compared.
-        assert!(!tx.insert_session(&session(22, later), &SecretString::from("older"), NOW).await.unwrap());
+        assert!(!tx.insert_session(&session(22, later), version - 1, NOW).await.unwrap());
         tx.commit().await.unwrap();
 
         let stored = store.find_password(&email).await.unwrap().unwrap();
@@ -313,31 +349,71 @@ on_both_engines! {
         assert_eq!((found.holder.user.email, found.session.expires_at), (email.clone(), later));
 
         let mut tx = store.begin().await.unwrap();
-        tx.reset_password(user.id, &SecretString::from("other")).await.unwrap();
+        tx.set_password_hash(user.id, &SecretString::from("other")).await.unwrap();
+        tx.delete_sessions(user.id).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.find_password(&email).await.unwrap().unwrap().hash.expose_secret(), "other");
         assert!(store.find_session(SessionId(Uuid::from_u128(21))).await.unwrap().is_none());
         let twin = User { id: UserId(Uuid::from_u128(11)), ..user };
-        assert!(matches!(store.begin().await.unwrap().insert_user(&twin, &SecretString::from("x")).await, Err(StoreError::Conflict(_))));
+        assert!(matches!(store.begin().await.unwrap().insert_user(&twin).await, Err(StoreError::Conflict(_))));
     }
 
     async fn roles(engine: Engine) {
         let database = engine.database().await;
         let (store, one, _) = two_organizations(&database).await;
         let (owner, place) = (account(10, &one, "ci"), workspace(11, &one, "ws"));
+        let role = |name: &str| Given::Role(built_in(name).unwrap().clone());
+        let assignment = |number, given, place, team| Assignment { id: RoleAssignmentId(Uuid::from_u128(number)), given, place, team };
+        let team = Team { id: TeamId(Uuid::from_u128(30)), organization_id: one.id, name: Name::parse("ops").unwrap(), description: String::new(), created_at: NOW };
+        let permissions = Given::Permissions([Permission::parse("pipelines.deploy").unwrap(), Permission::ROLES_MANAGE].into());
         let given = [
-            Assignment { role: Role::OrganizationMember, workspace: None },
-            Assignment { role: Role::WorkspaceViewer, workspace: Some(place.id) },
+            assignment(20, role("Organization Member"), Place::Organization, None),
+            assignment(21, role("Workspace Viewer"), Place::Workspace(place.id), None),
+            assignment(22, permissions, Place::Workspace(place.id), Some((team.id, team.name.clone()))),
         ];
         let mut tx = store.begin().await.unwrap();
         tx.insert_service_account(&owner).await.unwrap();
         tx.insert_workspace(&place).await.unwrap();
-        for (number, assignment) in (20..).zip(given) {
-            tx.insert_assignment(RoleAssignmentId(Uuid::from_u128(number)), one.id, Holder::ServiceAccount(owner.id), assignment, NOW).await.unwrap();
+        tx.insert_team(&team).await.unwrap();
+        tx.insert_team_member(team.id, Member::ServiceAccount(owner.id), NOW).await.unwrap();
+        for it in &given {
+            let holder = if it.team.is_some() { Holder::Team(team.id) } else { Holder::ServiceAccount(owner.id) };
+            tx.insert_assignment(it.id, one.id, holder, &it.given, it.place, NOW).await.unwrap();
         }
         tx.commit().await.unwrap();
-        assert_eq!(store.list_assignments(Holder::ServiceAccount(owner.id)).await.unwrap(), given);
-        assert!(store.list_assignments(Holder::User(UserId(owner.id.0))).await.unwrap().is_empty());
+        let mut found = store.list_assignments(Holder::ServiceAccount(owner.id)).await.unwrap();
+        found.sort_by_key(|assignment| assignment.id);
+        assert_eq!(found, given);
+        assert_eq!(store.count_assignments_with(one.id, &Permission::ROLES_MANAGE).await.unwrap(), 1);
+        assert_eq!(store.count_assignments_with(one.id, &Permission::parse("pipelines.dep").unwrap()).await.unwrap(), 0);
+        assert!(store.list_assignments(Holder::User(UserId(Uuid::from_u128(99)))).await.unwrap().is_empty());
+    }
+
+    async fn what_was_given_before_roles_had_tables_is_kept(engine: Engine) {
+        let database = engine.database().await;
+        let id = |number: u128| Uuid::from_u128(0x1000_0000_0000_7000_8000_0000_0000_0000 + number);
+        match engine {
+            Engine::Sqlite => {
+                let options = database.url.parse::<SqliteConnectOptions>().unwrap().create_if_missing(true).foreign_keys(true);
+                let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+                first_schema!(connection, "migrations/sqlite", id);
+            }
+            Engine::Postgres => {
+                let mut connection = PgConnection::connect(&database.url).await.unwrap();
+                first_schema!(connection, "migrations/postgres", id);
+            }
+        }
+        let store = open(&database).await;
+        let access = Access::of(&store.list_assignments(Holder::User(UserId(id(5)))).await.unwrap());
+        assert!(access.holds(&Permission::USERS_MANAGE, Place::Organization) && !access.holds_somewhere(&Permission::PLATFORM_MANAGE));
+        let catalogue = store.list_catalogue(OrganizationId(id(1))).await.unwrap();
+        assert_eq!(catalogue.iter().map(Permission::as_str).collect::<Vec<_>>(), CATALOGUE.map(|(name, _)| name));
+        let access = Access::of(&store.list_assignments(Holder::ServiceAccount(ServiceAccountId(id(4)))).await.unwrap());
+        assert_eq!(access.at_workspace(WorkspaceId(id(3)), &catalogue).len(), 6);
+        assert!(access.at_hourpass().is_empty());
+        assert!(store.find_workspace(OrganizationId(id(1)), &Reference::from("ws")).await.unwrap().is_some());
+        let email = Email::parse("ada@example.com").unwrap();
+        assert_eq!(store.find_password(&email).await.unwrap().unwrap().version, 1);
     }
 
     async fn signing_keys(engine: Engine) {
@@ -411,7 +487,7 @@ on_both_engines! {
         let output = program(database.folder.path()).env("HOURPASS_SERVER__PORT", "0").env("HOURPASS_DATABASE__URL", &database.url).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let message = String::from_utf8(output.stderr).unwrap();
-        assert!(message.contains("the database has schema version 9999, and this hourpass knows versions up to 1"), "{message}");
+        assert!(message.contains("the database has schema version 9999, and this hourpass knows versions up to 2"), "{message}");
         let organizations: i64 = match store.pool() {
             Db::Sqlite(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),
             Db::Postgres(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),

@@ -200,6 +200,7 @@ mod tests {
                     "api_keys.prefix" => "hp_test_",
                     "server.trusted_proxies" => "10.0.0.0/8, ::1/128",
                     "api_keys.max_retention" => "7days",
+                    "users.invitation_lifetime" => "9days",
                     "log.format" => "json",
                     "database.url" => "postgres://localhost/hourpass",
                     "signing.master_key" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",

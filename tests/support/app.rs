@@ -2,6 +2,7 @@
 
 use hourpass::app::{Application, open_administration};
 use hourpass::config::Config;
+use hourpass::domain::attributes::{CustomClaims, Labels};
 use hourpass::domain::id::Reference;
 use hourpass::domain::name::{Audience, Name, Slug, WorkspaceUrl};
 use hourpass::domain::signing::SigningAlgorithm;
@@ -87,7 +88,7 @@ impl TestApp {
             organization: organization.to_owned(),
             service_account: Name::parse(account).unwrap(),
             key_name: None,
-            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+            roles: roles.iter().map(|role| Reference::from(*role)).collect(),
             workspace: workspace.map(Reference::from),
             expires_in_days: None,
         };
@@ -100,15 +101,16 @@ impl TestApp {
 
     pub async fn create_workspace(&self, organization: &str, slug: &str, url: Option<&str>, algorithm: SigningAlgorithm, lifetime: Duration) {
         let wanted = NewWorkspace {
-            organization: organization.to_owned(),
             slug: Slug::parse(slug).unwrap(),
             name: None,
             url: url.map(|url| WorkspaceUrl::parse(url).unwrap()),
             audience: Some(Audience::parse(&format!("https://{slug}.{organization}.example.com")).unwrap()),
             signing_algorithm: algorithm,
             token_lifetime: lifetime,
+            labels: Labels::default(),
+            claims: CustomClaims::default(),
         };
-        self.admin.create_workspace(wanted).await.unwrap();
+        self.admin.create_workspace(organization, wanted).await.unwrap();
     }
 }
 

@@ -1,5 +1,7 @@
 //! The catalogue: what can be done at an organization's workspaces.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{Changes, Management, ManagementError, Page, no, require, taken};
@@ -7,6 +9,7 @@ use crate::domain::access::Place;
 use crate::domain::audit::{Action, Origin, Target};
 use crate::domain::id::{OrganizationId, PermissionId, Reference};
 use crate::domain::permission::{CATALOGUE, CatalogueEntry, Permission};
+use crate::domain::time::Timestamp;
 use crate::service::Caller;
 use crate::store::{StoreError, Tx};
 
@@ -40,7 +43,7 @@ impl Management {
             )));
         }
         let entry =
-            self.insert_permission(&mut tx, organization, wanted).await.map_err(|(error, name)| taken(error, &format!("the permission {name}")))?;
+            self.insert_permission(&mut tx, organization, wanted, self.sources.now()).await.map_err(|(error, name)| taken(error, &format!("the permission {name}")))?;
         let details = json!({ "name": entry.name, "description": entry.description });
         self.finish(tx, &caller, Action::PermissionCreate, target(&entry), origin, details).await?;
         Ok(entry)
@@ -116,9 +119,12 @@ impl Management {
 
     /// The catalogue that a new organization starts with.
     pub(in crate::service) async fn insert_catalogue(&self, tx: &mut Tx, organization: OrganizationId) -> Result<(), StoreError> {
+        let mut now = self.sources.now();
         for (name, description) in CATALOGUE {
             let wanted = NewPermission { name: Permission::from_stored(name.to_owned()), description: description.to_owned() };
-            self.insert_permission(tx, organization, wanted).await.map_err(|(error, _)| error)?;
+            // A microsecond apart, so that they are listed in this order.
+            self.insert_permission(tx, organization, wanted, now).await.map_err(|(error, _)| error)?;
+            now = now.plus(Duration::from_micros(1));
         }
         Ok(())
     }
@@ -128,8 +134,8 @@ impl Management {
         tx: &mut Tx,
         organization_id: OrganizationId,
         wanted: NewPermission,
+        now: Timestamp,
     ) -> Result<CatalogueEntry, (StoreError, Permission)> {
-        let now = self.sources.now();
         let id = PermissionId::generate(now, self.sources.random());
         let entry = CatalogueEntry { id, organization_id, name: wanted.name, description: wanted.description, created_at: now };
         tx.insert_permission(&entry).await.map_err(|error| (error, entry.name.clone()))?;
