@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use hourpass::app::{Application, system_sources};
 use hourpass::config::Config;
 use hourpass::domain::api_key::{KeyPrefix, RawApiKey};
+use hourpass::domain::attributes::{CustomClaims, Labels};
 use hourpass::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use hourpass::domain::entity::{ApiKey, KeyValue, ServiceAccount};
 use hourpass::domain::id::{ApiKeyId, AuditEventId, KeyValueId, OrganizationId, ServiceAccountId, SessionId};
@@ -152,6 +153,8 @@ async fn fill_accounts(store: &Store, sources: &Sources, organization_id: Organi
                 organization_id,
                 name: Name::parse(&format!("account-{index}")).unwrap(),
                 description: "made by the benchmark of lists".to_owned(),
+                labels: Labels::default(),
+                claims: CustomClaims::default(),
                 active: index % ONE_IN != 0,
                 created_at: at,
                 last_use: None,

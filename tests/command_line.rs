@@ -55,20 +55,34 @@ on_both_engines! {
         assert!(text(&admin(&["issue-key", "--organization", "default", "--service-account", ""]).stderr).contains("must not be empty"));
 
         stdout(&admin(&["create-organization", "--slug", "rival"]));
-        assert_eq!(failure(&admin(&["create-organization", "--slug", "rival"])), "hourpass: the slug rival is taken");
+        assert_eq!(failure(&admin(&["create-organization", "--slug", "rival"])), "hourpass: the slug rival is taken; choose another");
         let workspace = ["create-workspace", "--organization", "default", "--slug", "prod", "--url", "https://prod.example.com", "--signing-algorithm", "EdDSA"];
         stdout(&admin(&workspace));
         // Slug, URL and audience are all taken; each engine names another first.
-        assert!(failure(&admin(&workspace)).ends_with(" is taken"));
+        assert!(failure(&admin(&workspace)).ends_with(" is taken; choose another"));
         // Another organization cannot have tokens of its own taken for ours.
         let theirs = ["create-workspace", "--organization", "rival", "--slug", "prod", "--url", "https://prod.example.com"];
-        assert_eq!(failure(&admin(&theirs)), "hourpass: the audience https://prod.example.com is taken");
+        assert_eq!(failure(&admin(&theirs)), "hourpass: the audience https://prod.example.com is taken; choose another");
 
         let create = ["create-user", "--organization", "default", "--email", "Ada@example.com", "--role", "organization-admin"];
         let password = stdout(&admin(&create));
         let sign_in = async |password: &str| anyone.post_form("/auth/login", &[("username", "ada@example.com"), ("password", password)]).await.status;
         assert_eq!(sign_in(password.trim_end()).await, 200);
-        assert_eq!(failure(&admin(&create)), "hourpass: the email address ada@example.com is taken");
+        assert_eq!(failure(&admin(&create)), "hourpass: the email address ada@example.com is taken; choose another");
+
+        // Roles for who is there already: built-in ones and the organization's own.
+        let assign = |arguments: &[&str]| admin(&[&["assign-role", "--organization", "default"], arguments].concat());
+        stdout(&assign(&["--user", "ada@example.com", "--role", "platform-admin", "--role", "organization-admin"]));
+        let token = anyone.post_form("/auth/login", &[("username", "ada@example.com"), ("password", password.trim_end())]).await.token();
+        let ada = anyone.with(&token);
+        assert_eq!(ada.get("/api/v1/organizations").await.expect(200)["items"].as_array().unwrap().len(), 2);
+        ada.post("/api/v1/roles", &json!({ "name": "deployer", "level": "workspace", "permissions": ["pipelines.deploy"] })).await.expect(201);
+        ada.post("/api/v1/teams", &json!({ "name": "ops" })).await.expect(201);
+        stdout(&assign(&["--team", "ops", "--role", "deployer", "--workspace", "prod"]));
+        assert_eq!(ada.get("/api/v1/role_assignments?team=ops").await.expect(200)["items"][0]["role"], "deployer");
+        assert!(failure(&assign(&["--user", "nobody@example.com", "--role", "organization-admin"])).contains("there is no user nobody@example.com"));
+        assert!(failure(&assign(&["--team", "ops", "--role", "project-admin"])).contains("in a project"));
+        assert!(text(&assign(&["--team", "ops", "--user", "ada@example.com", "--role", "organization-admin"]).stderr).contains("cannot be used with"));
 
         let reset = |password: &str| {
             let mut command = hourpass(folder);

@@ -140,7 +140,7 @@ on_both_engines! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_has_a_deadline() {
     let database = Engine::Sqlite.database().await;
-    let settings = [("HOURPASS_SERVER__REQUEST_TIMEOUT", "150ms"), ("HOURPASS_DATABASE__TIMEOUT", "20s")];
+    let settings = [("HOURPASS_SERVER__REQUEST_TIMEOUT", "1s"), ("HOURPASS_DATABASE__TIMEOUT", "20s")];
     let app = TestApp::start_with(database, &settings).await;
     // Someone else writes, and takes their time.
     let hourpass::store::Db::Sqlite(pool) = app.store.pool() else { panic!() };

@@ -39,13 +39,28 @@ macro_rules! first_schema {
         migrator.run(&mut $connection).await.unwrap();
         let rows = [
             ("INSERT INTO organizations (id, slug, name, created_at) VALUES ($1, 'one', 'One', 1)", vec![1]),
-            ("INSERT INTO workspaces (id, organization_id, slug, name, audience, token_lifetime_seconds, signing_algorithm, created_at) \
-              VALUES ($1, $2, 'ws', 'ws', 'urn:ws', 60, 'ES256', 1)", vec![3, 1]),
-            ("INSERT INTO service_accounts (id, organization_id, name, description, active, created_at) VALUES ($1, $2, 'ci', '', TRUE, 1)", vec![4, 1]),
-            ("INSERT INTO users (id, organization_id, email, password_hash, active, created_at) VALUES ($1, $2, 'ada@example.com', 'x', TRUE, 1)", vec![5, 1]),
-            ("INSERT INTO role_assignments (id, organization_id, user_id, role, created_at) VALUES ($1, $2, $3, 'Organization Admin', 1)", vec![6, 1, 5]),
-            ("INSERT INTO role_assignments (id, organization_id, service_account_id, workspace_id, role, created_at) \
-              VALUES ($1, $2, $3, $4, 'Workspace Developer', 1)", vec![7, 1, 4, 3]),
+            (
+                "INSERT INTO workspaces (id, organization_id, slug, name, audience, token_lifetime_seconds, signing_algorithm, created_at) \
+              VALUES ($1, $2, 'ws', 'ws', 'urn:ws', 60, 'ES256', 1)",
+                vec![3, 1],
+            ),
+            (
+                "INSERT INTO service_accounts (id, organization_id, name, description, active, created_at) VALUES ($1, $2, 'ci', '', TRUE, 1)",
+                vec![4, 1],
+            ),
+            (
+                "INSERT INTO users (id, organization_id, email, password_hash, active, created_at) VALUES ($1, $2, 'ada@example.com', 'x', TRUE, 1)",
+                vec![5, 1],
+            ),
+            (
+                "INSERT INTO role_assignments (id, organization_id, user_id, role, created_at) VALUES ($1, $2, $3, 'Organization Admin', 1)",
+                vec![6, 1, 5],
+            ),
+            (
+                "INSERT INTO role_assignments (id, organization_id, service_account_id, workspace_id, role, created_at) \
+              VALUES ($1, $2, $3, $4, 'Workspace Developer', 1)",
+                vec![7, 1, 4, 3],
+            ),
         ];
         for (sql, ids) in rows {
             let query = ids.into_iter().fold(sqlx::query(sql), |query, number| query.bind($id(number)));

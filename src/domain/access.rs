@@ -352,7 +352,10 @@ mod tests {
         assert_eq!(both.at_projects(ONE, &catalogue()), [(PROJECT, vec![Permission::parse("pipelines.deploy").unwrap()])]);
         assert!(both.at_projects(TWO, &catalogue()).is_empty());
         let admin = access(&[("Project Admin", PROJECT)]);
-        assert_eq!(admin.at_parts_of_hourpass(), [(PROJECT, vec![Permission::PROJECTS_MANAGE, Permission::ROLES_READ, Permission::ROLES_MANAGE])]);
+        assert_eq!(
+            admin.at_parts_of_hourpass(),
+            [(PROJECT, vec![Permission::WORKSPACES_READ, Permission::PROJECTS_MANAGE, Permission::ROLES_READ, Permission::ROLES_MANAGE])]
+        );
     }
 
     #[test]

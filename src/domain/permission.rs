@@ -44,7 +44,7 @@ built_in! {
     SERVICE_ACCOUNTS_READ "service_accounts.read" Organization "Reading service accounts and their keys.";
     SERVICE_ACCOUNTS_MANAGE "service_accounts.manage" Organization "Making, changing and deleting service accounts.";
     API_KEYS_MANAGE "api_keys.manage" Organization "Making, changing, rotating and deleting API keys of service accounts.";
-    WORKSPACES_READ "workspaces.read" Workspace "Reading workspaces and their projects.";
+    WORKSPACES_READ "workspaces.read" Project "Reading projects; in the whole workspace, that, too; in the whole organization, all of them.";
     WORKSPACES_MANAGE "workspaces.manage" Workspace "Changing workspaces; in the whole organization, also making and deleting them.";
     PROJECTS_MANAGE "projects.manage" Project "Changing projects; in the whole workspace, also making and deleting them.";
     ROLES_READ "roles.read" Project "Reading who holds what; in the whole organization, also roles and the catalogue of permissions.";

@@ -210,3 +210,23 @@ table! {
     "/readyz" { GET health::ready, Nothing, "it can do its work"; }
     "/metrics" { GET metrics::metrics, Nothing, "counts and durations of answers, for Prometheus"; }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_route() {
+        let document = include_str!("../../docs/api.md");
+        let table = ROUTES.iter().map(|route| {
+            let needs = match &route.needs {
+                Nothing => "–".to_owned(),
+                Credential => "any credential".to_owned(),
+                Needs::Permission(permission) => format!("`{permission}`"),
+            };
+            format!("| `{} {}` | {needs} | {} |\n", route.method, route.path, route.summary)
+        });
+        let table: String = table.collect();
+        assert!(document.contains(&format!("| endpoint | needs | what |\n|---|---|---|\n{table}\n")), "docs/api.md has to hold:\n{table}");
+    }
+}

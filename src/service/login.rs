@@ -414,8 +414,8 @@ impl Login {
         let access_token = keys::mint(key, &claims)?;
 
         let mut details = json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope });
-        if !claims.authorization_details.is_empty() {
-            details["authorization_details"] = json!(claims.authorization_details);
+        if let Some(members) = details.as_object_mut().filter(|_| !claims.authorization_details.is_empty()) {
+            members.insert("authorization_details".to_owned(), json!(claims.authorization_details));
         }
         let event = Event {
             id: AuditEventId::generate(now, self.context.sources.random()),

@@ -13,7 +13,7 @@ use crate::domain::permission::{Permission, from_scope, to_scope};
 use crate::domain::role::{BUILT_IN, ORGANIZATION_ADMIN, Role};
 use crate::domain::time::Timestamp;
 
-/// The columns of [`AssignmentRow`], of the tables `g` (role_assignments), `r` (roles) and `t` (teams).
+/// The columns of [`AssignmentRow`], of the tables `g` (`role_assignments`), `r` (`roles`) and `t` (`teams`).
 macro_rules! columns {
     () => {
         "g.id, g.role_id, g.permissions, g.level, g.workspace_id, g.project_id, r.organization_id AS role_organization_id, r.name AS role_name, \
@@ -99,7 +99,7 @@ impl Holder {
         }
     }
 
-    /// The columns service_account_id, user_id and team_id.
+    /// The columns `service_account_id`, `user_id` and `team_id`.
     fn columns(self) -> [Option<Uuid>; 3] {
         match self {
             Self::ServiceAccount(id) => [Some(id.0), None, None],

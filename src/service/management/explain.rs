@@ -217,7 +217,7 @@ impl Management {
         answer.api_key_id = bearer.api_key_id;
         let refused = match (bearer.refused, &claims) {
             (Some(verdict), _) => Some(verdict),
-            (None, Some(claims)) => self.refusal_of_token(claims, issuer, &spot, query.permission.as_ref()),
+            (None, Some(claims)) => Self::refusal_of_token(claims, issuer, &spot, query.permission.as_ref(), &answer.sources),
             (None, None) => self.refusal_of_key(organization, &assignments, &spot, query.permission.as_ref(), &answer.sources).await?,
         };
         if let Some(claims) = claims {
@@ -275,25 +275,35 @@ impl Management {
         })
     }
 
-    /// As the receiver of the token looks at it: by what it says.
-    fn refusal_of_token(&self, claims: &AccessTokenClaims, issuer: &str, spot: &Spot, permission: Option<&Permission>) -> Option<Verdict> {
+    /// As the receiver of the token looks at it: a workspace by what it says alone, Hourpass also by what its holder may.
+    fn refusal_of_token(
+        claims: &AccessTokenClaims,
+        issuer: &str,
+        spot: &Spot,
+        permission: Option<&Permission>,
+        sources: &[Assignment],
+    ) -> Option<Verdict> {
         let asked = spot.workspace.as_ref().map_or(issuer, |workspace| workspace.audience.as_str());
         if claims.aud != asked {
             return Some(("wrong_audience", format!("it is for {}, and not for {asked}; get one for that receiver", claims.aud)));
         }
         let permission = permission?;
-        // In a token for a workspace, the scope is about that workspace, and a detail about one of its projects.
         let says = claims.access();
-        let held = if spot.workspace.is_some() {
-            says.holds(permission, Place::at_hourpass(permission)) || says.holds(permission, spot.place)
-        } else if claims.narrowed {
-            says.holds(permission, effective_place(permission, spot))
+        let (says_so, counts) = if spot.workspace.is_some() {
+            // Its scope is about the workspace that it is for, and a detail about one of its projects.
+            (says.holds(permission, Place::at_hourpass(permission)) || says.holds(permission, spot.place), true)
         } else {
-            return None;
+            (!claims.narrowed || says.holds(permission, Place::at_hourpass(permission)), !sources.is_empty())
         };
-        let why =
-            || format!("it does not hold {permission}: either it was narrowed, or its holder did not hold that when it was issued; get a new one");
-        (!held).then(|| ("insufficient_scope", why()))
+        let narrowed =
+            || format!("it does not hold {permission}: it was narrowed, or its holder did not hold that when it was issued; get a new one");
+        if !says_so {
+            Some(("insufficient_scope", narrowed()))
+        } else if !counts {
+            Some(not_held(permission))
+        } else {
+            None
+        }
     }
 
     /// As the exchange and the receiver after it would look at it.
@@ -316,9 +326,7 @@ impl Management {
                 return Ok(Some(("no_such_permission", why)));
             }
         }
-        Ok(permission
-            .filter(|_| sources.is_empty())
-            .map(|permission| ("permission_denied", format!("its account does not hold {permission} there, by no role, team or direct permission"))))
+        Ok(permission.filter(|_| sources.is_empty()).map(not_held))
     }
 
     /// Whoever has this id or name: an account, a person or a team.
@@ -357,6 +365,10 @@ fn effective_place(permission: &Permission, spot: &Spot) -> Place {
 
 fn verdict(refusal: Refusal) -> Verdict {
     (refusal.code(), refusal.to_string())
+}
+
+fn not_held(permission: &Permission) -> Verdict {
+    ("permission_denied", format!("its holder does not hold {permission} there, by no role, team or direct permission"))
 }
 
 fn unknown() -> Verdict {

@@ -42,8 +42,10 @@ impl Management {
                 "the catalogue has {MOST} permissions, and no room for more; delete those that nobody needs"
             )));
         }
-        let entry =
-            self.insert_permission(&mut tx, organization, wanted, self.sources.now()).await.map_err(|(error, name)| taken(error, &format!("the permission {name}")))?;
+        let entry = self
+            .insert_permission(&mut tx, organization, wanted, self.sources.now())
+            .await
+            .map_err(|(error, name)| taken(error, &format!("the permission {name}")))?;
         let details = json!({ "name": entry.name, "description": entry.description });
         self.finish(tx, &caller, Action::PermissionCreate, target(&entry), origin, details).await?;
         Ok(entry)
