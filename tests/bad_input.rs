@@ -18,6 +18,18 @@ fn code(status: u16, code: &str) -> (u16, String) {
 }
 
 on_both_engines! {
+    async fn the_character_nul_in_a_body_is_refused(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        for (path, body) in [
+            ("role_assignments", json!({ "role": "\0", "service_account": "bootstrap" })), ("role_assignments", json!({ "role": "x", "team": "a\0" })),
+            ("service_accounts", json!({ "name": "x", "workspace": "\0", "permissions": ["nodes.read"] })), ("explain", json!({ "credential": "x", "workspace": "\0" })),
+            ("users", json!({ "email": "a\0@example.com" })), ("workspaces", json!({ "slug": "x", "labels": { "a": "\0" } })),
+        ] {
+            assert_eq!(admin.post(&format!("/api/v1/{path}"), &body).await.problem(), (400, "invalid_request".to_owned()), "{body}");
+        }
+    }
+
     async fn a_form_that_is_not_right(engine: Engine) {
         let app = TestApp::start(engine).await;
         let key = app.admin_key();

@@ -55,7 +55,7 @@ on_both_engines! {
         assert!(text(&admin(&["issue-key", "--organization", "default", "--service-account", ""]).stderr).contains("must not be empty"));
 
         stdout(&admin(&["create-organization", "--slug", "rival"]));
-        assert_eq!(failure(&admin(&["create-organization", "--slug", "rival"])), "hourpass: the slug rival is taken; choose another");
+        assert_eq!(failure(&admin(&["create-organization", "--slug", "rival"])), "hourpass: the slug rival is taken");
         let workspace = ["create-workspace", "--organization", "default", "--slug", "prod", "--url", "https://prod.example.com", "--signing-algorithm", "EdDSA"];
         stdout(&admin(&workspace));
         // Slug, URL and audience are all taken; each engine names another first.
@@ -82,6 +82,7 @@ on_both_engines! {
         assert_eq!(ada.get("/api/v1/role_assignments?team=ops").await.expect(200)["items"][0]["role"], "deployer");
         assert!(failure(&assign(&["--user", "nobody@example.com", "--role", "organization-admin"])).contains("there is no user nobody@example.com"));
         assert!(failure(&assign(&["--team", "ops", "--role", "project-admin"])).contains("in a project"));
+        assert!(failure(&assign(&["--team", "ops", "--role", "organization-member", "--workspace", "prod"])).contains("leave --workspace out"));
         assert!(text(&assign(&["--team", "ops", "--user", "ada@example.com", "--role", "organization-admin"]).stderr).contains("cannot be used with"));
 
         let reset = |password: &str| {

@@ -175,6 +175,59 @@ on_both_engines! {
         assert_eq!(narrowed.get("/api/v1/roles").await.problem(), (403, "permission_denied".to_owned()));
     }
 
+    async fn a_scope_that_names_all_is_a_bound_as_well(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        let clerk = holder(&app, "clerk", &["roles.manage", "secrets.read"]).await;
+        let key = app.issue_key("default", "clerk", &[], None).await;
+        app.issue_key("default", "ci", &[], None).await;
+        let token = app.anyone().post_form("/auth/login", &[("password", key.as_str()), ("scope", "roles.manage")]).await.token();
+        let token = app.anyone().with(&token);
+        let give = json!({ "service_account": "ci", "permissions": ["secrets.read"] });
+        refused(&token.post(ASSIGNMENTS, &give).await);
+        assert_eq!(clerk.post(ASSIGNMENTS, &give).await.status, 201);
+        // What its holder gains, it does not.
+        admin.post(ASSIGNMENTS, &json!({ "service_account": "clerk", "role": "Organization Admin" })).await.expect(201);
+        assert_eq!(token.get("/api/v1/users").await.problem(), (403, "permission_denied".to_owned()));
+    }
+
+    async fn claims_are_given_like_permissions(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        let clerk = holder(&app, "clerk", &["service_accounts.manage", "service_accounts.read"]).await;
+        let claims = json!({ "claims": { "https://acme.example.com/tier": "admin" } });
+        let missing = (403, "permission_denied".to_owned());
+        for account in ["clerk", "bootstrap"] {
+            assert_eq!(clerk.patch(&format!("/api/v1/service_accounts/{account}"), &claims).await.problem(), missing);
+        }
+        assert_eq!(clerk.post("/api/v1/service_accounts", &json!({ "name": "new", "claims": claims["claims"] })).await.problem(), missing);
+        admin.post(ASSIGNMENTS, &json!({ "service_account": "clerk", "permissions": ["roles.manage"] })).await.expect(201);
+        clerk.patch("/api/v1/service_accounts/clerk", &claims).await.expect(200);
+        refused(&clerk.patch("/api/v1/service_accounts/bootstrap", &claims).await);
+    }
+
+    async fn a_workspace_takes_nobody_s_audience(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        app.create_organization("rival").await;
+        let rival = app.anyone().with(&app.issue_key("rival", "boss", &["organization-admin"], None).await);
+        let host = app.url.replace("http://", "");
+        for (field, value) in [
+            ("audience", "urn:hourpass:default:prod"), ("audience", "URN:HOURPASS:default:prod"), ("audience", "urn:hourpass:rival:other"),
+            ("audience", &format!("{}/", app.url)), ("audience", &format!("HTTP://{host}")), ("url", &app.url),
+        ] {
+            let answer = rival.post("/api/v1/workspaces", &json!({ "slug": "prod", field: value })).await;
+            assert_eq!((answer.problem().0, &answer.json()["errors"][0]["field"]), (422, &json!(field)), "{value}");
+        }
+        assert_eq!(admin.post("/api/v1/workspaces", &json!({ "slug": "prod" })).await.expect(201)["audience"], "urn:hourpass:default:prod");
+        // Nor does who manages one workspace decide whom tokens are for.
+        let one = app.anyone().with(&app.issue_key("default", "wa", &["workspace-admin"], Some("prod")).await);
+        for change in [json!({ "audience": "https://next.example.com" }), json!({ "url": "https://next.example.com" })] {
+            assert_eq!(one.patch("/api/v1/workspaces/prod", &change).await.problem(), (403, "permission_denied".to_owned()));
+        }
+        one.patch("/api/v1/workspaces/prod", &json!({ "name": "Production" })).await.expect(200);
+    }
+
     async fn rights_that_are_gone_do_not_come_back_by_an_older_token(engine: Engine) {
         let app = TestApp::start(engine).await;
         let admin = app.admin_client();

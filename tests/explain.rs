@@ -109,6 +109,13 @@ on_both_engines! {
 
         let own = app.anyone().login(&key).await.token();
         assert_eq!(verdict(&explain(&admin, json!({ "credential": own, "permission": "roles.read" })).await), (false, "permission_denied"));
+        assert_eq!(verdict(&explain(&admin, json!({ "credential": app.admin_key(), "permission": "nonsense.foo" })).await), (false, "no_such_permission"));
+        assert_eq!(verdict(&explain(&admin, json!({ "credential": app.admin_key(), "permission": "pipelines.deploy" })).await), (false, "no_such_permission"));
+        // One of Hourpass's own, in a workspace, is asked of Hourpass.
+        let manager = app.issue_key("default", "wa", &["workspace-admin"], Some("default")).await;
+        let asked = json!({ "credential": app.anyone().login(&manager).await.token(), "workspace": "default", "permission": "roles.manage" });
+        assert_eq!(verdict(&explain(&admin, asked).await), (true, "works"));
+        assert_eq!(verdict(&explain(&admin, json!({ "credential": manager, "permission": "roles.manage" })).await), (false, "permission_denied"));
         let narrowed = app.anyone().post_form("/auth/login", &[("password", app.admin_key()), ("scope", "roles.read")]).await.token();
         assert_eq!(verdict(&explain(&admin, json!({ "credential": narrowed, "permission": "roles.read" })).await), (true, "works"));
         assert_eq!(verdict(&explain(&admin, json!({ "credential": narrowed, "permission": "roles.manage" })).await), (false, "insufficient_scope"));

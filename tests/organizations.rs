@@ -40,6 +40,30 @@ on_both_engines! {
         platform.post("/api/v1/organizations", &json!({ "slug": "acme", "admin_email": "ada@acme.example.com" })).await.expect(201);
     }
 
+    async fn an_organization_goes_while_its_people_work(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let platform = app.admin_client();
+        for round in 0..3 {
+            let (slug, email) = (format!("acme-{round}"), format!("ada@acme-{round}.example.com"));
+            let made = platform.post("/api/v1/organizations", &json!({ "slug": slug, "admin_email": email })).await.expect(201);
+            let (invitation, password) = (&made["invitation"], "correct horse battery");
+            app.anyone().post("/api/v1/invitations/accept", &json!({ "invitation": invitation, "password": password })).await.expect(200);
+            let ada = app.anyone().with(&app.anyone().post_form("/auth/login", &[("username", email.as_str()), ("password", password)]).await.token());
+            let busy: Vec<_> = (0..4).map(|number| { let ada = ada.clone(); tokio::spawn(async move {
+                let mut seen = Vec::new();
+                for again in 0..4 {
+                    seen.push(ada.post("/api/v1/teams", &json!({ "name": format!("team {number} {again}") })).await.status);
+                }
+                seen
+            }) }).collect();
+            assert_eq!(platform.delete(&format!("/api/v1/organizations/{slug}")).await.status, 204);
+            for one in busy {
+                let seen = one.await.unwrap();
+                assert!(seen.iter().all(|status| [201, 401, 403].contains(status)), "{seen:?}");
+            }
+        }
+    }
+
     async fn a_workspace_lives_and_dies(engine: Engine) {
         let app = TestApp::start(engine).await;
         let admin = app.admin_client();

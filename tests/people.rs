@@ -39,8 +39,9 @@ on_both_engines! {
         assert_eq!(admin.get(&format!("{USERS}?invited=true")).await.expect(200)["items"].as_array().unwrap().len(), 1);
 
         assert_eq!(accept(&app, "hp_invite_nothing", PASSWORD).await.problem(), (400, "invalid_invitation".to_owned()));
-        for bad in ["short", "justinbieber"] {
-            assert_eq!(accept(&app, invitation, bad).await.problem(), (422, "validation_failed".to_owned()), "{bad}");
+        for bad in ["short", "justinbieber", "123456789012", "nul\0in the middle"] {
+            let status = if bad.contains('\0') { (400, "invalid_request".to_owned()) } else { (422, "validation_failed".to_owned()) };
+            assert_eq!(accept(&app, invitation, bad).await.problem(), status, "{bad}");
         }
         assert_eq!(accept(&app, invitation, PASSWORD).await.expect(200)["invited"], false);
         assert_eq!(accept(&app, invitation, PASSWORD).await.problem(), (400, "invalid_invitation".to_owned()));
@@ -66,8 +67,59 @@ on_both_engines! {
         // Nor does it count while they are deactivated.
         let now = again().await;
         admin.patch(&format!("{USERS}/ada@example.com"), &json!({ "active": false })).await.expect(200);
-        assert_eq!(accept(&app, &now, PASSWORD).await.problem(), (401, "user_inactive".to_owned()));
+        assert_eq!(accept(&app, &now, PASSWORD).await.problem(), (400, "invalid_invitation".to_owned()));
         assert_eq!(admin.call(&format!("{USERS}/ada@example.com/invite")).await.problem(), (409, "in_use".to_owned()));
+    }
+
+    async fn a_kept_invitation_is_no_way_in(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        let key = app.issue_key("default", "clerk", &[], None).await;
+        give(&app, json!({ "service_account": "clerk", "permissions": ["users.manage", "users.read", "nodes.read"] })).await;
+        let clerk = app.anyone().with(&key);
+        let invite = async |client: &Client, email: &str| client.post(USERS, &json!({ "email": email })).await.expect(201)["invitation"].as_str().unwrap().to_owned();
+        // The person may do more by now than whoever made the link.
+        let kept = invite(&clerk, "ada@example.com").await;
+        let role = give(&app, json!({ "user": "ada@example.com", "role": "Organization Member" })).await;
+        assert_eq!(accept(&app, &kept, PASSWORD).await.problem(), (400, "invalid_invitation".to_owned()));
+        admin.delete(&format!("/api/v1/role_assignments/{role}")).await;
+        give(&app, json!({ "user": "ada@example.com", "permissions": ["nodes.read"] })).await;
+        assert_eq!(accept(&app, &kept, PASSWORD).await.status, 200);
+        // Who holds as much may go on, whatever the person was given meanwhile.
+        let by_admin = invite(&admin, "boss@example.com").await;
+        give(&app, json!({ "user": "boss@example.com", "role": "Organization Admin" })).await;
+        assert_eq!(accept(&app, &by_admin, PASSWORD).await.status, 200);
+        // Or whoever made it is gone.
+        let orphaned = invite(&clerk, "eve@example.com").await;
+        give(&app, json!({ "user": "eve@example.com", "permissions": ["nodes.read"] })).await;
+        admin.delete("/api/v1/service_accounts/clerk").await;
+        assert_eq!(accept(&app, &orphaned, PASSWORD).await.problem().0, 400);
+
+        // It went to another address; and nothing from before comes back with the person.
+        for change in [vec![json!({ "email": "right@example.com" })], vec![json!({ "active": false }), json!({ "active": true })]] {
+            let made = admin.post(USERS, &json!({ "email": "typo@example.com" })).await.expect(201);
+            for one in change {
+                admin.patch(&format!("{USERS}/{}", made["id"].as_str().unwrap()), &one).await.expect(200);
+            }
+            assert_eq!(accept(&app, made["invitation"].as_str().unwrap(), PASSWORD).await.problem().0, 400);
+            admin.delete(&format!("{USERS}/{}", made["id"].as_str().unwrap())).await;
+        }
+    }
+
+    async fn an_old_password_is_not_tried_out(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        admin.post(USERS, &json!({ "email": "ada@example.com", "password": PASSWORD })).await.expect(201);
+        let ada = signed_in(&app, "ada@example.com", PASSWORD).await;
+        let body = json!({ "old_password": "wrong horse battery", "password": "another horse battery" });
+        let mut refused = 0;
+        while ada.post("/users/me/password", &body).await.problem() == (403, "wrong_password".to_owned()) {
+            refused += 1;
+        }
+        assert!((10..14).contains(&refused), "{refused}");
+        assert_eq!(ada.post("/users/me/password", &body).await.problem(), (429, "too_many_requests".to_owned()));
+        let events = admin.get("/api/v1/audit_events?action=user.change_password&outcome=denied").await.expect(200);
+        assert_eq!((events["items"].as_array().unwrap().len(), &events["items"][0]["reason"]), (refused, &json!("wrong_password")));
     }
 
     async fn a_person_changes_their_password(engine: Engine) {
@@ -86,7 +138,7 @@ on_both_engines! {
         assert_eq!(there.get("/users/me").await.problem(), (401, "invalid_credentials".to_owned()));
         assert_eq!(sign_in(&app, "ada@example.com", PASSWORD).await.problem().0, 401);
         assert_eq!(sign_in(&app, "ada@example.com", "another horse battery").await.status, 200);
-        assert_eq!(admin.get("/api/v1/audit_events?action=user.change_password").await.expect(200)["items"].as_array().unwrap().len(), 1);
+        assert_eq!(admin.get("/api/v1/audit_events?action=user.change_password&outcome=granted").await.expect(200)["items"].as_array().unwrap().len(), 1);
     }
 
     async fn a_person_is_changed_deactivated_and_deleted(engine: Engine) {

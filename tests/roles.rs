@@ -206,6 +206,43 @@ on_both_engines! {
         assert_eq!(narrowed.post("/api/v1/workspaces/default/projects", &json!({ "slug": "x" })).await.problem(), (403, "permission_denied".to_owned()));
     }
 
+    async fn a_token_is_never_longer_than_a_header(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        let key = app.issue_key("default", "ci", &[], None).await;
+        for number in 0..30 {
+            admin.post("/api/v1/workspaces/default/projects", &json!({ "slug": format!("project-{number}") })).await.expect(201);
+            admin.post(ASSIGNMENTS, &json!({ "role": "Project Admin", "service_account": "ci", "workspace": "default", "project": format!("project-{number}") })).await.expect(201);
+        }
+        let login = async |scope: &str| app.anyone().post_form("/auth/login", &[("password", key.as_str()), ("workspace", "default"), ("scope", scope)]).await;
+        let refused = login("").await;
+        assert_eq!(refused.problem(), (400, "token_too_large".to_owned()));
+        assert!(refused.json()["detail"].as_str().unwrap().contains("scope"));
+        let event = admin.get("/api/v1/audit_events?outcome=denied&limit=1").await.expect(200)["items"][0].clone();
+        assert_eq!(event["reason"], "token_too_large");
+        assert!(login("nodes.read").await.token().len() < 8_000);
+        // For Hourpass, the token stands for its holder, however much that is.
+        let token = app.anyone().login(&key).await.token();
+        assert!(token.len() < 2_000);
+        app.anyone().with(&token).patch("/api/v1/workspaces/default/projects/project-29", &json!({ "name": "The last" })).await.expect(200);
+        // A role in the whole workspace makes it short again.
+        admin.post(ASSIGNMENTS, &json!({ "role": "Workspace Admin", "service_account": "ci", "workspace": "default" })).await.expect(201);
+        assert!(login("").await.token().len() < 2_000);
+    }
+
+    async fn platform_admins_make_platform_admins(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let platform = app.anyone().with(&app.issue_key("default", "platform", &["platform-admin"], None).await);
+        app.issue_key("default", "next", &[], None).await;
+        let given = platform.post(ASSIGNMENTS, &json!({ "role": "Platform Admin", "service_account": "next" })).await.expect(201);
+        let path = format!("{ASSIGNMENTS}/{}", given["id"].as_str().unwrap());
+        assert_eq!((&given["level"], &platform.get(&path).await.expect(200)), (&json!("platform"), &given));
+        assert_eq!(platform.delete(&path).await.status, 204);
+        // And nothing else.
+        assert_eq!(platform.post(ASSIGNMENTS, &json!({ "role": "Organization Member", "service_account": "next" })).await.problem(), (403, "permission_denied".to_owned()));
+        assert_eq!(platform.get(ASSIGNMENTS).await.problem(), (403, "permission_denied".to_owned()));
+    }
+
     async fn two_at_once_give_the_same(engine: Engine) {
         let app = TestApp::start(engine).await;
         app.issue_key("default", "ci", &[], None).await;

@@ -22,6 +22,10 @@ on_both_engines! {
         let by_password = async || app.anyone().post_form("/auth/login", &[("username", "ada@example.com"), ("password", "correct horse battery"), ("workspace", "default")]).await;
         assert_eq!(by_key().await.problem(), (403, "access_denied".to_owned()));
         let account = admin.post("/api/v1/teams/ops/members", &json!({ "service_account": "ci" })).await.expect(201);
+        let by_name = admin.post("/api/v1/teams", &json!({ "name": "a/b" })).await.expect(201);
+        let joined = admin.post("/api/v1/teams/a%2Fb/members", &json!({ "service_account": "ci" })).await;
+        assert_eq!(joined.header("location"), format!("/api/v1/teams/{}/members/{}", by_name["id"].as_str().unwrap(), account["id"].as_str().unwrap()));
+        assert_eq!(admin.delete(joined.header("location")).await.status, 204);
         let person = admin.post("/api/v1/teams/ops/members", &json!({ "user": "ADA@example.com" })).await.expect(201);
         assert_eq!((&account["principal_type"], &person["principal_type"], &person["name"]), (&json!("service_account"), &json!("user"), &json!("ada@example.com")));
         for token in [by_key().await.token(), by_password().await.token()] {

@@ -132,9 +132,12 @@ CREATE INDEX role_assignments_by_role ON role_assignments (role_id);
 CREATE INDEX role_assignments_by_workspace ON role_assignments (workspace_id, project_id);
 
 -- A link with which a person sets a password, once: they were invited, or have forgotten it. A person without a password has an empty password_hash.
+-- It counts as long as whoever made it may do all that the person may; without maker_id it was made for the first administrator of an organization.
 CREATE TABLE invitations (
     user_id    BLOB NOT NULL PRIMARY KEY REFERENCES users (id),
     hash       BLOB NOT NULL UNIQUE,
+    maker_kind TEXT,
+    maker_id   BLOB,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT;

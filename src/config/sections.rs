@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{ConfigError, Layers};
 use crate::domain::api_key::KeyPrefix;
-use crate::domain::name::{Email, parse_origin};
+use crate::domain::name::{Email, check_password, parse_origin};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -197,7 +197,7 @@ impl Bootstrap {
             admin_email: layers.parsed("bootstrap.admin_email", Email::parse)?,
             admin_password: match layers.secret("bootstrap.admin_password")? {
                 Some(password) => {
-                    layers.parsed("bootstrap.admin_password", |_| crate::domain::name::check_password(&password))?;
+                    layers.parsed("bootstrap.admin_password", |_| check_password(&password))?;
                     Some(password)
                 }
                 None => None,

@@ -44,11 +44,16 @@ impl Level {
     pub fn admits(self, permission: &Permission) -> Result<(), Invalid> {
         let catalogue = permission::CATALOGUE.iter().any(|(name, _)| *name == permission.as_str());
         let narrowest = permission.built_in().map_or(Self::Project, |built_in| built_in.narrowest);
-        match self {
-            Self::Platform if narrowest != Self::Platform => Err(Invalid(format!("{permission} is nothing that is held on the whole platform"))),
-            _ if catalogue || self <= narrowest && (narrowest != Self::Platform || self == Self::Platform) => Ok(()),
-            _ if narrowest == Self::Platform => Err(Invalid(format!("{permission} is held on the whole platform only, which goes beyond a {self}"))),
-            _ => Err(Invalid(format!("{permission} is held in a whole {narrowest} only, which goes beyond a {self}"))),
+        // There, they are about who manages the platform.
+        let roles = [Permission::ROLES_READ, Permission::ROLES_MANAGE].contains(permission);
+        let admitted = match self {
+            Self::Platform => narrowest == Self::Platform || roles,
+            _ => narrowest != Self::Platform && (catalogue || self <= narrowest),
+        };
+        if admitted {
+            Ok(())
+        } else {
+            Err(Invalid(format!("{permission} is nothing that is held at the level {self}, but at the level {narrowest}")))
         }
     }
 }
@@ -222,7 +227,14 @@ impl Access {
     pub fn holds_somewhere(&self, permission: &Permission) -> bool {
         let widest = Place::at_hourpass(permission).level();
         let narrowest = permission.built_in().map_or(Level::Project, |it| it.narrowest);
-        self.0.iter().any(|(place, grant)| (widest..=narrowest).contains(&place.level()) && grant.holds(permission))
+        let asked = |level: Level| (widest..=narrowest).contains(&level) || level == Level::Platform && level.admits(permission).is_ok();
+        self.0.iter().any(|(place, grant)| asked(place.level()) && grant.holds(permission))
+    }
+
+    /// Whether they hold this permission anywhere in their organization.
+    #[must_use]
+    pub fn holds_inside(&self, permission: &Permission) -> bool {
+        self.0.iter().any(|(place, grant)| *place != Place::Platform && place.level().admits(permission).is_ok() && grant.holds(permission))
     }
 
     /// What they may do at Hourpass itself, in the whole organization and on the platform.
@@ -396,7 +408,7 @@ mod tests {
         assert_eq!(admitted(&Permission::PLATFORM_MANAGE), [true, false, false, false]);
         assert_eq!(admitted(&Permission::USERS_MANAGE), [false, true, false, false]);
         assert_eq!(admitted(&Permission::WORKSPACES_MANAGE), [false, true, true, false]);
-        assert_eq!(admitted(&Permission::ROLES_MANAGE), [false, true, true, true]);
+        assert_eq!(admitted(&Permission::ROLES_MANAGE), [true, true, true, true]);
         // It is in every catalogue, too.
         assert_eq!(admitted(&Permission::AUDIT_READ), [false, true, true, true]);
         assert_eq!(admitted(&Permission::parse("reports.write").unwrap()), [false, true, true, true]);

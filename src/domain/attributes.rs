@@ -133,8 +133,10 @@ impl CustomClaims {
                     "holds {name:?}, which only Hourpass sets; name it in a namespace of yours, such as https://example.com/{name}"
                 )));
             }
-            let named = |url: Url| matches!(url.scheme(), "https" | "http") && url.has_host() && url.path() != "/";
-            if name.len() > 200 || name.chars().any(|c| c.is_control() || c.is_whitespace()) || !Url::parse(name).is_ok_and(named) {
+            // As it is written, and not only as a lenient parser reads it.
+            let named = |url: Url| url.as_str() == name && url.username().is_empty() && url.password().is_none() && url.path() != "/";
+            let web = name.starts_with("https://") || name.starts_with("http://");
+            if name.len() > 200 || !web || !Url::parse(name).is_ok_and(named) {
                 let why =
                     "must have names in a namespace of yours: https URIs with a path, such as https://example.com/tier, of at most 200 characters";
                 return Err(Invalid(why.to_owned()));
@@ -187,7 +189,21 @@ mod tests {
     #[test]
     fn claims_are_in_a_namespace_and_small() {
         assert!(claims("https://example.com/tier", json!({"gold": [1, true, null]})).is_ok());
-        for name in ["iss", "scope", "tier", "urn:x", "https://example.com", "https://example.com/a b", "mailto:a@b/c", ""] {
+        for name in [
+            "iss",
+            "scope",
+            "tier",
+            "urn:x",
+            "https://example.com",
+            "https://example.com/a b",
+            "mailto:a@b/c",
+            "",
+            "https:e.x/a",
+            "https:///e.x/a",
+            "https://u:p@e.x/a",
+            "https:\\\\e.x\\a",
+            "HTTPS://e.x/a",
+        ] {
             assert!(claims(name, json!(1)).is_err(), "{name:?}");
         }
         assert!(claims("sub", json!(1)).is_err_and(|why| why.0.contains("only Hourpass")));

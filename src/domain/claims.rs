@@ -90,7 +90,7 @@ pub struct AccessTokenClaims {
     /// The permissions held in parts of the receiver only; absent where there are none.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub authorization_details: Vec<AuthorizationDetail>,
-    /// Whether less was asked for than is held. A token for Hourpass that was not narrowed stands for its holder; one that was does no more than it says.
+    /// Whether it was asked for with a scope. A token for Hourpass that was not narrowed so stands for its holder; one that was does no more than it says.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub narrowed: bool,
     /// The organization.

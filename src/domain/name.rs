@@ -6,8 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use url::Url;
 use uuid::Uuid;
-use zxcvbn::matching::patterns::MatchPattern;
-use zxcvbn::zxcvbn;
+use zxcvbn::{Score, zxcvbn};
 
 use super::api_key::without_keys;
 
@@ -131,6 +130,7 @@ impl Email {
         if !sound || text.len() > Self::MAX || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return invalid("must be an email address, such as ada@example.com");
         }
+        refuse_keys(text)?;
         Ok(Self(text.to_lowercase()))
     }
 }
@@ -205,23 +205,26 @@ pub fn parse_description(text: &str) -> Result<String, Invalid> {
     Ok(text.trim().to_owned())
 }
 
-/// A new password: 12 to 1,000 characters, none of those that many people have, and no other rule (NIST SP 800-63B, section 3.1.1.2).
+/// A new password: 12 to 1,000 characters, none of those that are tried first ([`is_common`]), and no other rule (NIST SP 800-63B, section 3.1.1.2). This looks
+/// at its length only.
 ///
 /// # Errors
 /// A sentence that says what is wrong with it, without the password.
 pub fn check_password(password: &SecretString) -> Result<(), Invalid> {
-    match password.expose_secret().chars().count() {
+    let password = password.expose_secret();
+    match password.chars().count() {
         0..12 => invalid("must have at least 12 characters"),
-        12..=1_000 if is_common(password.expose_secret()) => invalid("is one of those that many people have, which are tried first; choose another"),
+        // A form cannot hold it, so that nobody could sign in.
+        12..=1_000 if password.contains('\0') => invalid("must not hold the character NUL"),
         12..=1_000 => Ok(()),
         _ => invalid("must have at most 1,000 characters"),
     }
 }
 
-/// Whether the whole of it stands in a list of passwords, names or words that are tried first. How well it would withstand guessing is not asked otherwise.
-fn is_common(password: &str) -> bool {
-    let found = zxcvbn(password, &[]);
-    matches!(found.sequence(), [only] if matches!(only.pattern, MatchPattern::Dictionary(_)))
+/// Whether a password is among the first million that are tried: in the lists of passwords, names and words, or something like them. It takes a while.
+#[must_use]
+pub fn is_common(password: &SecretString) -> bool {
+    zxcvbn(password.expose_secret(), &[]).score() < Score::Two
 }
 
 #[cfg(test)]
@@ -255,10 +258,15 @@ mod tests {
 
     #[test]
     fn passwords_are_long_and_not_everybody_s() {
-        for good in ["correct horse battery staple", "aaaaaaaaaaaa", "Tr0ub4dor&3 and more", "пароль-пароль"] {
-            assert!(check_password(&SecretString::from(good)).is_ok(), "{good}");
+        for good in ["correct horse battery staple", "Tr0ub4dor&3 and more", "пароль-пароль-7", "correct horse battery"] {
+            assert!(check_password(&SecretString::from(good)).is_ok() && !is_common(&SecretString::from(good)), "{good}");
         }
-        for bad in ["short", "elevenchars", "justinbieber", "qwerasdfzxcv", "Unbelievable", &"x".repeat(1_001)] {
+        for common in
+            ["justinbieber", "qwerasdfzxcv", "Unbelievable", "123456789012", "aaaaaaaaaaaa", "passwordpassword", "123123123123", "changeme1234"]
+        {
+            assert!(is_common(&SecretString::from(common)), "{common}");
+        }
+        for bad in ["short", "elevenchars", "nul\0 in the middle", &"x".repeat(1_001)] {
             assert!(check_password(&SecretString::from(bad)).is_err(), "{bad}");
         }
     }

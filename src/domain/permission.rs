@@ -47,7 +47,7 @@ built_in! {
     WORKSPACES_READ "workspaces.read" Project "Reading projects; in the whole workspace, that, too; in the whole organization, all of them.";
     WORKSPACES_MANAGE "workspaces.manage" Workspace "Changing workspaces; in the whole organization, also making and deleting them.";
     PROJECTS_MANAGE "projects.manage" Project "Changing projects; in the whole workspace, also making and deleting them.";
-    ROLES_READ "roles.read" Project "Reading who holds what; in the whole organization, also roles and the catalogue of permissions.";
+    ROLES_READ "roles.read" Project "Reading who holds what there, and which roles and permissions there are.";
     ROLES_MANAGE "roles.manage" Project "Giving and taking roles and permissions; in the whole organization, also changing roles and the catalogue.";
     TEAMS_READ "teams.read" Organization "Reading teams and their members.";
     TEAMS_MANAGE "teams.manage" Organization "Making, changing and deleting teams, and their members.";

@@ -60,9 +60,15 @@ pub static BUILT_IN: LazyLock<[Role; 10]> = LazyLock::new(|| {
         grant,
         created_at: None,
     };
-    let platform = Grant::these([Permission::PLATFORM_MANAGE, Permission::SIGNING_KEYS_MANAGE]);
+    let platform = Grant::these([Permission::PLATFORM_MANAGE, Permission::SIGNING_KEYS_MANAGE, Permission::ROLES_READ, Permission::ROLES_MANAGE]);
     [
-        role(PLATFORM_ADMIN, "Platform Admin", Level::Platform, platform, "Makes and deletes organizations, and sees nothing of what is in them."),
+        role(
+            PLATFORM_ADMIN,
+            "Platform Admin",
+            Level::Platform,
+            platform,
+            "Makes and deletes organizations, sees nothing of what is in them, and makes others Platform Admin.",
+        ),
         role(ORGANIZATION_ADMIN, "Organization Admin", Level::Organization, everything(), "Everything, at Hourpass and at every workspace."),
         role(id(3), "Organization Member", Level::Organization, directory, "Sees who and what there is, and no audit events."),
         role(id(4), "Organization Auditor", Level::Organization, reading(), "Sees everything, at Hourpass and at every workspace."),
@@ -78,7 +84,8 @@ pub static BUILT_IN: LazyLock<[Role; 10]> = LazyLock::new(|| {
 /// The built-in role of this name, in any case and with spaces, `-` or `_` between the words, for the sake of shells.
 #[must_use]
 pub fn built_in(name: &str) -> Option<&'static Role> {
-    let wanted = name.trim().replace(['-', '_'], " ");
+    let words = |c: char| c.is_whitespace() || c == '-' || c == '_';
+    let wanted = name.split(words).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     BUILT_IN.iter().find(|role| role.name.as_str().eq_ignore_ascii_case(&wanted))
 }
 
@@ -88,7 +95,7 @@ mod tests {
 
     #[test]
     fn are_found_however_a_shell_writes_them() {
-        for text in ["Organization Admin", "organization-admin", "ORGANIZATION_ADMIN"] {
+        for text in ["Organization Admin", "organization-admin", "ORGANIZATION_ADMIN", " Organization  Admin"] {
             assert_eq!(built_in(text).map(|role| role.id), Some(ORGANIZATION_ADMIN));
         }
         assert_eq!(built_in("admin"), None);

@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::domain::id::RequestId;
-use crate::service::{AuthenticationError, LoginError, ManagementError};
+use crate::service::{AuthenticationError, LoginError, ManagementError, PasswordError};
 use crate::store::StoreError;
 
 /// `(code, status, title, OAuth error)`; the OAuth error (RFC 6749, sections 4.1.2.1 and 5.2; RFC 8707, section 2) is sent at the login endpoints.
@@ -20,6 +20,7 @@ pub const CODES: &[Row] = &[
     ("invalid_request", 400, "The request cannot be understood", "invalid_request"),
     ("invalid_target", 400, "No such receiver", "invalid_target"),
     ("invalid_scope", 400, "More than is held", "invalid_scope"),
+    ("token_too_large", 400, "Too much for one token", "invalid_scope"),
     ("invalid_invitation", 400, "No such invitation", "invalid_grant"),
     ("missing_credentials", 401, "No credentials", "invalid_client"),
     ("invalid_credentials", 401, "Credentials that do not count", "invalid_grant"),
@@ -228,6 +229,9 @@ impl From<ManagementError> for ApiError {
     fn from(error: ManagementError) -> Self {
         if let ManagementError::OutOfRange(field, why) = &error {
             return Self::invalid_fields(vec![FieldError { field, detail: why.to_string() }]);
+        }
+        if let ManagementError::Password(why @ PasswordError::Common) = &error {
+            return Self::invalid_fields(vec![FieldError { field: "password", detail: why.to_string() }]);
         }
         from_use_case(error.code(), &error)
     }

@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 
 /// The `typ` of an access token (RFC 9068, section 2.1).
 const TYPE: &str = "at+jwt";
-/// Longer texts are not looked at: ours are below a fifth of it.
+/// Longer texts are not looked at: the exchange issues none of half that length.
 const MAX_LENGTH: usize = 16 * 1024;
 
 /// Why a text is not a token that counts. Which of these it is goes to the log, not to the caller.

@@ -36,7 +36,7 @@ pub enum AdministrationError {
     WrongLevel(Name, &'static str),
     /// A workspace where no role is given in it.
     #[error(
-        "--workspace is where workspace roles are given, and no such role is named; add --role workspace-viewer or the like, or leave --workspace out"
+        "--workspace is where workspace roles are given, and another role, or none, is named; name workspace roles such as workspace-viewer, or leave --workspace out"
     )]
     UselessWorkspace,
     /// Something unique is taken.
@@ -184,7 +184,7 @@ impl Administration {
         let organization = self.organization(organization).await?;
         let roles = self.roles(organization.id, roles).await?;
         let given = roles.into_iter().map(|role| place(role, None)).collect::<Result<Vec<_>, _>>()?;
-        let hash = self.passwords.hash(password).await?;
+        let hash = self.passwords.hash_chosen(password).await?;
         let mut tx = self.store.begin().await?;
         let user = self.insert_user(&mut tx, organization.id, email, &hash, Actor::operator()).await?;
         let holder = FoundHolder { holder: Holder::User(user.id), target: Target::from(&user) };
@@ -210,6 +210,9 @@ impl Administration {
             None => None,
         };
         let roles = self.roles(organization.id, roles).await?;
+        if workspace.is_some() && !roles.iter().all(|role| role.level == Level::Workspace) {
+            return Err(AdministrationError::UselessWorkspace);
+        }
         let given = roles.into_iter().map(|role| place(role, workspace.as_ref())).collect::<Result<Vec<_>, _>>()?;
         let holder = self.management.find_holder(organization.id, holder).await?;
         let mut tx = self.store.begin().await?;
@@ -224,7 +227,7 @@ impl Administration {
     pub async fn reset_password(&self, email: &Email, password: &SecretString) -> Result<(), AdministrationError> {
         let found = self.store.find_password(email).await?.ok_or_else(|| AdministrationError::NoSuchUser(email.clone()))?;
         let user = found.holder.user;
-        let hash = self.passwords.hash(password).await?;
+        let hash = self.passwords.hash_chosen(password).await?;
         let now = self.sources.now();
         let mut tx = self.store.begin().await?;
         tx.set_password_hash(user.id, &hash).await?;
@@ -305,7 +308,9 @@ fn place(role: Role, workspace: Option<&Workspace>) -> Result<(Role, Spot), Admi
         (Level::Platform, _) => Ok((role, Spot::PLATFORM)),
         (Level::Organization, _) => Ok((role, Spot::ORGANIZATION)),
         (Level::Workspace, Some(workspace)) => Ok((role, Spot::workspace(workspace.clone()))),
-        (Level::Workspace, None) => Err(AdministrationError::WrongLevel(role.name, "in a workspace; name the workspace with --workspace")),
+        (Level::Workspace, None) => {
+            Err(AdministrationError::WrongLevel(role.name, "in a workspace; name the workspace with --workspace (of issue-key and assign-role)"))
+        }
         (Level::Project, _) => Err(AdministrationError::WrongLevel(role.name, "in a project; give it with POST /api/v1/role_assignments")),
     }
 }

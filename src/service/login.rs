@@ -29,6 +29,10 @@ use crate::store::{Holder, StoreError, StoredPassword};
 
 /// The life of a token for Hourpass itself, in seconds.
 const OWN_LIFETIME_SECONDS: i64 = 3_600;
+/// The greatest length of a token, in bytes: it travels in a header, which most servers take up to 8 KiB.
+const LONGEST_TOKEN: usize = 8_000;
+/// Of more parts of Hourpass than this, a token that stands for its holder says nothing.
+const MOST_PARTS: usize = 10;
 /// Who asks for a person's token: Hourpass's own sign-in.
 const OWN_CLIENT_ID: &str = "hourpass";
 
@@ -115,6 +119,11 @@ pub enum LoginError {
     /// More permissions were asked for than are held.
     #[error("the scope {0} is more than you hold there; leave scope out to get all that you hold")]
     InvalidScope(String),
+    /// The token would be too long.
+    #[error(
+        "you hold so much there that the token would have {0} bytes, more than servers take in a header; ask for what you need with scope, or for a role in the whole workspace instead of many projects"
+    )]
+    TokenTooLarge(usize),
     /// The database failed: the token is not issued.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -140,6 +149,7 @@ impl LoginError {
             Self::InvalidTarget(_) | Self::NoTarget => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::InvalidScope(_) => "invalid_scope",
+            Self::TokenTooLarge(_) => "token_too_large",
             Self::Store(StoreError::Unavailable(_))
             | Self::Signing(SigningError::Store(StoreError::Unavailable(_)))
             | Self::Record(RecordError::Unavailable) => "unavailable",
@@ -170,7 +180,7 @@ impl From<PasswordError> for LoginError {
     fn from(error: PasswordError) -> Self {
         match error {
             PasswordError::Busy => Self::Busy,
-            PasswordError::Broken(_) => Self::Password(error),
+            PasswordError::Broken(_) | PasswordError::Common => Self::Password(error),
         }
     }
 }
@@ -241,7 +251,7 @@ struct Held {
     whole: Vec<Permission>,
     /// In parts of it only.
     parts: Vec<(Place, Vec<Permission>)>,
-    /// Whether less was asked for than is held.
+    /// Whether this is what was asked for, and not all that is held.
     narrowed: bool,
 }
 
@@ -381,6 +391,10 @@ impl Login {
             }
         };
 
+        // A token for Hourpass that was not narrowed stands for its holder, whatever it says, so that it need not say everything.
+        let unsaid = permitted.workspace.is_none() && !permitted.held.narrowed && permitted.held.parts.len() > MOST_PARTS;
+        let parts = if unsaid { &[][..] } else { &permitted.held.parts };
+        let authorization_details = self.details(subject.organization(), parts).await?;
         let issued_at = now.as_seconds();
         let subject_id = actor.id.map(|id| id.to_string()).unwrap_or_default();
         let (principal_type, client_id) = match subject {
@@ -396,7 +410,7 @@ impl Login {
             exp: issued_at + lifetime,
             jti: TokenId::generate(now, self.context.sources.random()),
             scope: permission::to_scope(&permitted.held.whole),
-            authorization_details: self.details(subject.organization(), &permitted.held.parts).await?,
+            authorization_details,
             narrowed: permitted.held.narrowed,
             org_id: subject.organization(),
             workspace_id: permitted.workspace.as_ref().map(|workspace| workspace.id),
@@ -412,6 +426,9 @@ impl Login {
             },
         };
         let access_token = keys::mint(key, &claims)?;
+        if access_token.len() > LONGEST_TOKEN {
+            return Err(LoginError::TokenTooLarge(access_token.len()));
+        }
 
         let mut details = json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope });
         if let Some(members) = details.as_object_mut().filter(|_| !claims.authorization_details.is_empty()) {
@@ -510,8 +527,7 @@ fn narrow(held: Held, scope: Option<&str>) -> Result<Held, LoginError> {
     if !beyond.is_empty() {
         return Err(LoginError::InvalidScope(beyond.join(" ")));
     }
-    let narrowed = all().any(|permission| !asked.contains(permission.as_str()));
     let left = |permissions: Vec<Permission>| permissions.into_iter().filter(|permission| asked.contains(permission.as_str())).collect::<Vec<_>>();
     let parts = held.parts.into_iter().map(|(place, permissions)| (place, left(permissions)));
-    Ok(Held { whole: left(held.whole), parts: parts.filter(|(_, permissions)| !permissions.is_empty()).collect(), narrowed })
+    Ok(Held { whole: left(held.whole), parts: parts.filter(|(_, permissions)| !permissions.is_empty()).collect(), narrowed: true })
 }

@@ -10,9 +10,10 @@ use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Sources;
+use crate::domain::name::is_common;
 
 const OUTPUT_LENGTH: usize = 32;
 const SALT_LENGTH: usize = 16;
@@ -23,6 +24,9 @@ pub enum PasswordError {
     /// Too many others are being hashed.
     #[error("too many sign-ins at once")]
     Busy,
+    /// It is one of those that are tried first.
+    #[error("is one of those that are tried first, or like them; choose another, such as four words that have nothing to do with each other")]
+    Common,
     /// The stored hash or the hasher is broken.
     #[error("a password cannot be hashed or compared: {0}")]
     Broken(String),
@@ -49,7 +53,20 @@ impl Passwords {
         Self { sources, params, permits: Arc::new(Semaphore::new(concurrency)), memory: Arc::default(), queue_timeout }
     }
 
-    /// Hashes a new password, as a PHC string with its salt and parameters.
+    /// Hashes a password that someone chose, unless it is one of those that are tried first.
+    ///
+    /// # Errors
+    /// [`PasswordError::Common`], and [`PasswordError::Busy`] where no turn came in time.
+    pub async fn hash_chosen(&self, password: &SecretString) -> Result<SecretString, PasswordError> {
+        let (permit, chosen) = (self.turn().await?, password.clone());
+        let looking = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            is_common(&chosen)
+        });
+        if looking.await.map_err(broken)? { Err(PasswordError::Common) } else { self.hash(password).await }
+    }
+
+    /// Hashes a password, as a PHC string with its salt and parameters.
     ///
     /// # Errors
     /// [`PasswordError::Busy`] where no turn came in time.
@@ -96,9 +113,13 @@ impl Passwords {
         })
     }
 
-    async fn compute(&self, password: &SecretString, salt: Vec<u8>, params: Params) -> Result<[u8; OUTPUT_LENGTH], PasswordError> {
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, PasswordError> {
         let turn = tokio::time::timeout(self.queue_timeout, Arc::clone(&self.permits).acquire_owned()).await;
-        let permit = turn.map_err(|_| PasswordError::Busy)?.map_err(broken)?;
+        turn.map_err(|_| PasswordError::Busy)?.map_err(broken)
+    }
+
+    async fn compute(&self, password: &SecretString, salt: Vec<u8>, params: Params) -> Result<[u8; OUTPUT_LENGTH], PasswordError> {
+        let permit = self.turn().await?;
         let password = password.clone();
         let pool = Arc::clone(&self.memory);
         let hashing = tokio::task::spawn_blocking(move || {

@@ -14,6 +14,7 @@ use sqlx::{Acquire, Connection, PgConnection, SqlitePool};
 use url::Url;
 
 use super::{Db, Store, StoreError, Tx};
+use crate::domain::id::OrganizationId;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -122,6 +123,14 @@ pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
         Db::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
         Db::Postgres(pool) => Tx::Postgres(pool.begin().await?),
     })
+}
+
+/// Keeps others from changing who may do what in an organization, and lets them change all else. On SQLite, a transaction is alone anyway.
+pub(super) async fn share_organization(tx: &mut Tx, id: OrganizationId) -> Result<(), StoreError> {
+    if let Tx::Postgres(tx) = tx {
+        sqlx::query("SELECT 1 FROM organizations WHERE id = $1 FOR SHARE").bind(id.0).execute(&mut **tx).await?;
+    }
+    Ok(())
 }
 
 /// Brings the tables up to date. However many processes start at once, one does the work and the others wait for it: sqlx holds an advisory lock.

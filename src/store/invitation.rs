@@ -3,36 +3,70 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::Db;
+use super::{Db, Member, StoreError};
 use crate::domain::api_key::ApiKeyHash;
-use crate::domain::id::UserId;
+use crate::domain::id::{ServiceAccountId, UserId};
 use crate::domain::time::Timestamp;
 
 statements! {
     DELETE = "DELETE FROM invitations WHERE user_id = $1";
-    INSERT = "INSERT INTO invitations (user_id, hash, created_at, expires_at) VALUES ($1, $2, $3, $4)";
-    FIND = "SELECT user_id, expires_at FROM invitations WHERE hash = $1";
+    INSERT = "INSERT INTO invitations (user_id, hash, maker_kind, maker_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)";
+    FIND = "SELECT user_id, maker_kind, maker_id, expires_at FROM invitations WHERE hash = $1";
     DELETE_BEFORE = "DELETE FROM invitations WHERE expires_at <= $1";
 }
 
 #[derive(FromRow)]
 struct InvitationRow {
     user_id: Uuid,
+    maker_kind: Option<String>,
+    maker_id: Option<Uuid>,
     expires_at: i64,
 }
 
+/// A link with which a person sets a password.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredInvitation {
+    /// Whose password it sets.
+    pub user: UserId,
+    /// Who made it; nobody for the first administrator of an organization.
+    pub maker: Option<Member>,
+    /// From when on it counts no more.
+    pub expires_at: Timestamp,
+}
+
+impl TryFrom<InvitationRow> for StoredInvitation {
+    type Error = StoreError;
+
+    fn try_from(row: InvitationRow) -> Result<Self, StoreError> {
+        let maker = match (row.maker_kind.as_deref(), row.maker_id) {
+            (None, None) => None,
+            (Some("service_account"), Some(id)) => Some(Member::ServiceAccount(ServiceAccountId(id))),
+            (Some("user"), Some(id)) => Some(Member::User(UserId(id))),
+            _ => return Err(StoreError::Corrupt("invitations.maker_kind".to_owned())),
+        };
+        Ok(Self { user: UserId(row.user_id), maker, expires_at: Timestamp::from_micros(row.expires_at) })
+    }
+}
+
+fn maker_kind(maker: Option<Member>) -> Option<&'static str> {
+    maker.map(Member::kind)
+}
+
 reads! {
-    /// Finds whose link this is, and until when it counts.
-    fn find_invitation(hash: &ApiKeyHash) -> Option<(UserId, Timestamp)> = |connection| {
+    /// Finds the link of this hash. It may be over.
+    fn find_invitation(hash: &ApiKeyHash) -> Option<StoredInvitation> = |connection| {
         let row = sqlx::query_as::<_, InvitationRow>(FIND).bind(hash.0.as_slice()).fetch_optional(connection).await?;
-        Ok(row.map(|row| (UserId(row.user_id), Timestamp::from_micros(row.expires_at))))
+        row.map(StoredInvitation::try_from).transpose()
     };
 }
 
 writes! {
-    /// Makes a link for a person; the one before counts no more. Those whose time is over are forgotten.
-    fn replace_invitation(user: UserId, hash: &ApiKeyHash, now: Timestamp, expires_at: Timestamp) =
-        DELETE_BEFORE(now.as_micros()), DELETE(user.0), INSERT(user.0, hash.0.as_slice(), now.as_micros(), expires_at.as_micros());
+    /// Makes a link; the one before of that person counts no more. Those whose time is over are forgotten.
+    fn replace_invitation(invitation: &StoredInvitation, hash: &ApiKeyHash, now: Timestamp) =
+        DELETE_BEFORE(now.as_micros()), DELETE(invitation.user.0), INSERT(
+            invitation.user.0, hash.0.as_slice(), maker_kind(invitation.maker), invitation.maker.map(Member::id), now.as_micros(),
+            invitation.expires_at.as_micros()
+        );
     /// Ends the link of a person.
     fn delete_invitation(user: UserId) = DELETE(user.0);
 }

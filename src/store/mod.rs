@@ -96,6 +96,7 @@ pub use api_key::KeyFilter;
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent};
 pub use dialect::sqlite_directory;
 pub use error::StoreError;
+pub use invitation::StoredInvitation;
 pub use service_account::AccountFilter;
 pub use signing_key::StoredSigningKey;
 pub use team::{Member, TeamMember};

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StoreError, Tx};
+use super::{Db, StoreError, Tx, dialect};
 use crate::domain::entity::{KeyPolicy, Organization};
 use crate::domain::id::OrganizationId;
 use crate::domain::name::{Name, Slug};
@@ -100,6 +100,14 @@ impl Tx {
             sqlx::query_as::<_, OrganizationRow>(FIND_BY_ID).bind(id.0).fetch_optional(&mut **tx).await?
         });
         Ok(row.map(Organization::from))
+    }
+
+    /// Keeps others from changing who may do what in an organization until the transaction ends, and lets them change all else.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn share_organization(&mut self, id: OrganizationId) -> Result<(), StoreError> {
+        dialect::share_organization(self, id).await
     }
 
     /// Replaces the name and the key policy of an organization.

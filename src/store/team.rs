@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::Db;
+use super::{Db, Holder};
 use crate::domain::entity::Team;
 use crate::domain::id::{OrganizationId, ServiceAccountId, TeamId, UserId};
 use crate::domain::name::Name;
@@ -46,6 +46,24 @@ impl Member {
         match self {
             Self::ServiceAccount(id) => id.0,
             Self::User(id) => id.0,
+        }
+    }
+
+    /// As in JSON and in the database.
+    #[must_use]
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::ServiceAccount(_) => "service_account",
+            Self::User(_) => "user",
+        }
+    }
+
+    /// As someone who can be given something.
+    #[must_use]
+    pub const fn holder(self) -> Holder {
+        match self {
+            Self::ServiceAccount(id) => Holder::ServiceAccount(id),
+            Self::User(id) => Holder::User(id),
         }
     }
 

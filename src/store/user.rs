@@ -43,6 +43,7 @@ statements! {
     SET_PASSWORD_HASH = "UPDATE users SET password_hash = $2, password_version = password_version + 1 WHERE id = $1";
     // Changes nothing, and waits for whoever is changing the person.
     LOCK = "UPDATE users SET active = active WHERE id = $1";
+    LOCK_ALL = "UPDATE users SET active = active WHERE organization_id = $1";
     INSERT_SESSION = "INSERT INTO sessions (id, user_id, created_at, expires_at) \
                       SELECT $1, u.id, $3, $4 FROM users u WHERE u.id = $2 AND u.password_version = $5 AND u.active";
     FIND_SESSION = concat!(
@@ -177,6 +178,8 @@ writes! {
         INSERT(user.id.0, user.organization_id.0, user.email.as_str(), "", user.active, user.created_at.as_micros(), &user.name);
     /// Keeps others from changing a person until the transaction ends.
     fn lock_user(id: UserId) = LOCK(id.0);
+    /// Keeps others from changing the people of an organization until the transaction ends.
+    fn lock_users(organization: OrganizationId) = LOCK_ALL(organization.0);
     /// Replaces all that can change of a person but the password.
     fn update_user(user: &User) = UPDATE(user.id.0, user.email.as_str(), &user.name, user.active);
     /// Ends the sign-ins of a person.

@@ -16,7 +16,7 @@ use crate::domain::id::{OrganizationId, Reference, TeamId};
 use crate::domain::name::{Name, parse_description};
 use crate::domain::time::Timestamp;
 use crate::service::{NewTeam, TeamChange};
-use crate::store::{Member, TeamMember};
+use crate::store::TeamMember;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,11 +84,7 @@ pub(crate) struct MemberBody {
 
 impl From<TeamMember> for MemberBody {
     fn from(member: TeamMember) -> Self {
-        let principal_type = match member.member {
-            Member::ServiceAccount(_) => "service_account",
-            Member::User(_) => "user",
-        };
-        Self { id: member.member.id(), principal_type, name: member.name, created_at: member.created_at }
+        Self { id: member.member.id(), principal_type: member.member.kind(), name: member.name, created_at: member.created_at }
     }
 }
 
@@ -143,8 +139,8 @@ pub(crate) async fn add_member(mut call: Call, team: Path<String>) -> Result<Htt
     let member = holder(sent.service_account, sent.user, None)?;
     let member = member.ok_or_else(|| ApiError::invalid_request("name the new member: service_account or user"))?;
     let team = Reference::from(team.as_str());
-    let member = call.state.management.add_team_member(&call.caller, &team, &member, call.origin).await?;
-    let location = format!("/api/v1/teams/{team}/members/{}", member.member.id());
+    let (team, member) = call.state.management.add_team_member(&call.caller, &team, &member, call.origin).await?;
+    let location = format!("/api/v1/teams/{}/members/{}", team.id, member.member.id());
     Ok(created(&MemberBody::from(member), &location))
 }
 

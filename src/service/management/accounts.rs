@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::api_keys::{NewKey, NewKeyValue};
 use super::assignments::{FoundHolder, Spot};
-use super::{Changes, Management, ManagementError, Page, name_taken, no, require, require_cover};
+use super::{Changes, Management, ManagementError, Page, held, name_taken, no, require, require_cover};
 use crate::domain::access::{Given, Grant, Level, Place};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::attributes::{CustomClaims, Labels};
@@ -73,6 +73,7 @@ impl Management {
         if default_key.is_some() {
             require(&caller, &Permission::API_KEYS_MANAGE, Place::Organization)?;
         }
+        require_for_claims(&caller, &wanted.claims)?;
         let (organization, policy) = (caller.organization().id, caller.organization().key_policy);
         let account = self.insert_account(&mut tx, organization, wanted, caller.actor(), origin.clone()).await?;
         if let Some(InWorkspace { workspace: reference, permissions }) = in_workspace {
@@ -133,7 +134,10 @@ impl Management {
         origin: Origin,
     ) -> Result<ServiceAccount, ManagementError> {
         let (mut tx, caller, mut account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
-        if change.active == Some(true) {
+        if let Some(claims) = change.claims.as_ref().filter(|claims| **claims != account.claims) {
+            require_for_claims(&caller, claims)?;
+        }
+        if change.active == Some(true) || change.claims.as_ref().is_some_and(|claims| *claims != account.claims) {
             require_cover(&mut tx, &caller, Holder::ServiceAccount(account.id), &account.name).await?;
         }
         let before = Target::from(&account);
@@ -164,9 +168,10 @@ impl Management {
     /// Where the caller may not, or there is none.
     pub async fn delete_account(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<(), ManagementError> {
         let (mut tx, caller, account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
+        let held = held(&tx.list_assignments(Holder::ServiceAccount(account.id)).await?);
         tx.delete_service_account(account.id, self.sources.now()).await?;
         let (organization, target) = (Some(account.organization_id), Target::from(&account));
-        let details = json!({ "name": account.name });
+        let details = json!({ "name": account.name, "held": held });
         tx.insert_event(&self.event(self.sources.now(), organization, caller.actor(), Action::ServiceAccountDelete, target, origin, details)).await?;
         Ok(tx.commit().await?)
     }
@@ -213,4 +218,9 @@ impl Management {
             .await?;
         Ok(account)
     }
+}
+
+/// Receivers may decide by claims as they do by permissions, so setting them asks for as much as giving permissions does.
+fn require_for_claims(caller: &Caller, claims: &CustomClaims) -> Result<(), ManagementError> {
+    if *claims == CustomClaims::default() { Ok(()) } else { require(caller, &Permission::ROLES_MANAGE, Place::Organization) }
 }

@@ -109,7 +109,7 @@ impl Management {
         {
             spot = Spot::PLATFORM;
         }
-        let (mut tx, caller) = self.begin_access(caller, &needed(spot.place), spot.place, &holder.locks()).await?;
+        let (mut tx, caller) = self.begin_access(caller, &Permission::ROLES_MANAGE, spot.place, &holder.locks()).await?;
         // All of it was there before the lock, and may be gone since.
         let holder = find_again(&mut tx, organization, &holder, &wanted.holder).await?;
         let spot = spot_again(&mut tx, organization, spot).await?;
@@ -156,7 +156,7 @@ impl Management {
         let organization = caller.organization().id;
         let found = self.find_assignment(caller, id).await?;
         let place = found.assignment.place;
-        let (mut tx, caller) = self.begin_access(caller, &needed(place), place, &[]).await?;
+        let (mut tx, caller) = self.begin_access(caller, &Permission::ROLES_MANAGE, place, &[]).await?;
         let found = tx.find_assignment(organization, id).await?.ok_or_else(|| no("role assignment", &Reference::Id(id.0)))?;
         let administrators = tx.count_administrators(organization).await?;
         tx.delete_assignment(id).await?;
@@ -176,14 +176,10 @@ impl Management {
     /// Where the caller may not, or there is none.
     pub async fn get_assignment(&self, caller: &Caller, id: RoleAssignmentId) -> Result<StoredAssignment, ManagementError> {
         let found = self.find_assignment(caller, id).await?;
-        require(
-            caller,
-            &Permission::ROLES_READ,
-            match found.assignment.place {
-                Place::Platform => Place::Organization,
-                place => place,
-            },
-        )?;
+        if !caller.access.holds(&Permission::ROLES_READ, found.assignment.place) {
+            // Who may see all that is given in the organization may see who of it manages the platform.
+            require(caller, &Permission::ROLES_READ, Place::Organization)?;
+        }
         Ok(found)
     }
 
@@ -280,12 +276,7 @@ impl Management {
     }
 }
 
-/// What giving and taking at a place needs.
-fn needed(place: Place) -> Permission {
-    if place == Place::Platform { Permission::PLATFORM_MANAGE } else { Permission::ROLES_MANAGE }
-}
-
-fn details(given: &Given, place: Place, workspace: Option<&str>, project: Option<&str>) -> Value {
+pub(super) fn details(given: &Given, place: Place, workspace: Option<&str>, project: Option<&str>) -> Value {
     let (role, permissions) = match given {
         Given::Role(role) => (Some(&role.name), None),
         Given::Permissions(permissions) => (None, Some(permissions)),

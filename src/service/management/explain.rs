@@ -11,6 +11,7 @@ use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::Target;
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
 use crate::domain::credential::Refusal;
+use crate::domain::entity::Workspace;
 use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId, UserId};
 use crate::domain::name::Invalid;
 use crate::domain::permission::{HOURPASS, Permission};
@@ -118,6 +119,68 @@ struct Bearer {
     refused: Option<Verdict>,
 }
 
+/// What is asked about a credential.
+struct Question<'a> {
+    /// The workspace that is to take it; nothing where that is Hourpass itself.
+    workspace: Option<&'a Workspace>,
+    /// The `aud` that a token has to have.
+    audience: &'a str,
+    permission: Option<&'a Permission>,
+    /// Where the permission is to be held.
+    place: Place,
+}
+
+impl<'a> Question<'a> {
+    /// A permission of Hourpass's own is about Hourpass, also in a workspace; one of the catalogue is about the workspace.
+    fn new(spot: &'a Spot, issuer: &'a str, catalogue: &[Permission], permission: Option<&'a Permission>) -> Self {
+        let own = permission.is_some_and(|permission| permission.built_in().is_some() && !catalogue.contains(permission));
+        let workspace = spot.workspace.as_ref().filter(|_| !own);
+        let audience = workspace.map_or(issuer, |workspace| workspace.audience.as_str());
+        let anywhere = permission.map_or(Place::Organization, Place::at_hourpass);
+        Self { workspace, audience, permission, place: if spot.workspace.is_some() { spot.place } else { anywhere } }
+    }
+
+    fn no_such_permission(&self, catalogue: &[Permission]) -> Option<Verdict> {
+        let permission = self.permission?;
+        let (known, whose) = match self.workspace {
+            Some(_) => (catalogue.contains(permission), "in the organization's catalogue"),
+            None => (permission.built_in().is_some(), "one of Hourpass's own, and no workspace is named"),
+        };
+        (!known).then(|| ("no_such_permission", format!("{permission} is not {whose}, so that no token for that receiver holds it")))
+    }
+
+    /// As the receiver of the token looks at it: a workspace by what it says alone, Hourpass also by what its holder may.
+    fn refusal_of_token(&self, claims: &AccessTokenClaims, sources: &[Assignment]) -> Option<Verdict> {
+        if claims.aud != self.audience {
+            return Some(("wrong_audience", format!("it is for {}, and not for {}; get one for that receiver", claims.aud, self.audience)));
+        }
+        let permission = self.permission?;
+        let says = claims.access();
+        let says_so = match self.workspace {
+            // Its scope is about the workspace that it is for, and a detail about one of its projects.
+            Some(_) => says.holds(permission, Place::at_hourpass(permission)) || says.holds(permission, self.place),
+            None => !claims.narrowed || says.holds(permission, self.place),
+        };
+        if !says_so {
+            let why = format!("it does not hold {permission}: it was narrowed, or its holder did not hold that when it was issued; get a new one");
+            return Some(("insufficient_scope", why));
+        }
+        (self.workspace.is_none() && sources.is_empty()).then(|| not_held(permission))
+    }
+
+    /// As the exchange and the receiver after it would look at it.
+    fn refusal_of_key(&self, assignments: &[Assignment], catalogue: &[Permission], sources: &[Assignment]) -> Option<Verdict> {
+        if let Some(workspace) = self.workspace {
+            let access = Access::of(assignments);
+            if access.at_workspace(workspace.id, catalogue).is_empty() && access.at_projects(workspace.id, catalogue).is_empty() {
+                let why = format!("it holds nothing in workspace {}, so that no token for it is issued; give it a role there", workspace.slug);
+                return Some(("access_denied", why));
+            }
+        }
+        self.permission.filter(|_| sources.is_empty()).map(not_held)
+    }
+}
+
 impl Management {
     /// What someone may do at a place, and where each permission comes from.
     ///
@@ -128,8 +191,11 @@ impl Management {
         let own = caller.actor();
         let themselves = match &query.principal {
             Reference::Id(id) => own.id == Some(*id),
-            Reference::Name(name) => *name == own.name,
+            Reference::Name(name) => *name == own.name || own.kind == "user" && name.to_lowercase() == own.name,
         };
+        // Who may ask about others, is told where a name is that of several.
+        let by_name = matches!(query.principal, Reference::Name(_)) && caller.access.holds(&Permission::AUDIT_READ, Place::Organization);
+        let themselves = themselves && !by_name;
         if !themselves {
             require(caller, &Permission::AUDIT_READ, Place::Organization)?;
         }
@@ -190,11 +256,13 @@ impl Management {
         };
         // What another organization's is, is nothing here.
         let bearer = bearer.and_then(|bearer| if bearer.organization == organization { Ok(bearer) } else { Err(unknown()) });
-        let holds = bearer.as_ref().is_ok_and(|bearer| Some(bearer.target.id) == Some(caller.actor().id));
-        if !reads && !holds {
+        // That it is nothing here, whoever presents it at the login is told as well.
+        let others = bearer.as_ref().is_ok_and(|bearer| bearer.target.id != caller.actor().id);
+        if !reads && others {
             require(caller, &Permission::AUDIT_READ, Place::Organization)?;
         }
-        let audience = spot.workspace.as_ref().map_or_else(|| issuer.to_owned(), |workspace| workspace.audience.to_string());
+        let catalogue = self.store.list_catalogue(organization).await?;
+        let question = Question::new(&spot, issuer, &catalogue, query.permission.as_ref());
         let mut answer = CredentialAnswer {
             works: false,
             code: "works",
@@ -202,7 +270,7 @@ impl Management {
             kind,
             principal: None,
             api_key_id: None,
-            audience: Some(audience),
+            audience: Some(question.audience.to_owned()),
             sources: Vec::new(),
         };
         let bearer = match bearer {
@@ -210,22 +278,19 @@ impl Management {
             Err((code, detail)) => return Ok(CredentialAnswer { code, detail, audience: None, ..answer }),
         };
         let assignments = self.store.list_assignments(bearer.holder).await?;
-        if let Some(permission) = &query.permission {
-            answer.sources = sources(&assignments, permission, effective_place(permission, &spot));
-        }
+        answer.sources = question.permission.map(|permission| sources(&assignments, permission, question.place)).unwrap_or_default();
         answer.principal = Some(bearer.target);
         answer.api_key_id = bearer.api_key_id;
-        let refused = match (bearer.refused, &claims) {
-            (Some(verdict), _) => Some(verdict),
-            (None, Some(claims)) => Self::refusal_of_token(claims, issuer, &spot, query.permission.as_ref(), &answer.sources),
-            (None, None) => self.refusal_of_key(organization, &assignments, &spot, query.permission.as_ref(), &answer.sources).await?,
-        };
+        let refused = bearer.refused.or_else(|| question.no_such_permission(&catalogue)).or_else(|| match &claims {
+            Some(claims) => question.refusal_of_token(claims, &answer.sources),
+            None => question.refusal_of_key(&assignments, &catalogue, &answer.sources),
+        });
         if let Some(claims) = claims {
             answer.audience = Some(claims.aud);
         }
         (answer.works, answer.code, answer.detail) = match refused {
             Some((code, detail)) => (false, code, detail),
-            None => (true, "works", works(kind, query.permission.as_ref(), &answer.sources)),
+            None => (true, "works", works(kind, question.permission, &answer.sources)),
         };
         Ok(answer)
     }
@@ -275,60 +340,6 @@ impl Management {
         })
     }
 
-    /// As the receiver of the token looks at it: a workspace by what it says alone, Hourpass also by what its holder may.
-    fn refusal_of_token(
-        claims: &AccessTokenClaims,
-        issuer: &str,
-        spot: &Spot,
-        permission: Option<&Permission>,
-        sources: &[Assignment],
-    ) -> Option<Verdict> {
-        let asked = spot.workspace.as_ref().map_or(issuer, |workspace| workspace.audience.as_str());
-        if claims.aud != asked {
-            return Some(("wrong_audience", format!("it is for {}, and not for {asked}; get one for that receiver", claims.aud)));
-        }
-        let permission = permission?;
-        let says = claims.access();
-        let (says_so, counts) = if spot.workspace.is_some() {
-            // Its scope is about the workspace that it is for, and a detail about one of its projects.
-            (says.holds(permission, Place::at_hourpass(permission)) || says.holds(permission, spot.place), true)
-        } else {
-            (!claims.narrowed || says.holds(permission, Place::at_hourpass(permission)), !sources.is_empty())
-        };
-        let narrowed =
-            || format!("it does not hold {permission}: it was narrowed, or its holder did not hold that when it was issued; get a new one");
-        if !says_so {
-            Some(("insufficient_scope", narrowed()))
-        } else if !counts {
-            Some(not_held(permission))
-        } else {
-            None
-        }
-    }
-
-    /// As the exchange and the receiver after it would look at it.
-    async fn refusal_of_key(
-        &self,
-        organization: OrganizationId,
-        assignments: &[Assignment],
-        spot: &Spot,
-        permission: Option<&Permission>,
-        sources: &[Assignment],
-    ) -> Result<Option<Verdict>, ManagementError> {
-        if let Some(workspace) = &spot.workspace {
-            let (access, catalogue) = (Access::of(assignments), self.store.list_catalogue(organization).await?);
-            if access.at_workspace(workspace.id, &catalogue).is_empty() && access.at_projects(workspace.id, &catalogue).is_empty() {
-                let why = format!("it holds nothing in workspace {}, so that no token for it is issued; give it a role there", workspace.slug);
-                return Ok(Some(("access_denied", why)));
-            }
-            if let Some(permission) = permission.filter(|permission| !catalogue.contains(permission)) {
-                let why = format!("{permission} is not in the organization's catalogue, so that no token for a workspace holds it");
-                return Ok(Some(("no_such_permission", why)));
-            }
-        }
-        Ok(permission.filter(|_| sources.is_empty()).map(not_held))
-    }
-
     /// Whoever has this id or name: an account, a person or a team.
     async fn find_principal(&self, organization: OrganizationId, reference: &Reference) -> Result<(Holder, Target), ManagementError> {
         let candidates =
@@ -344,7 +355,7 @@ impl Management {
         match (found.pop(), found.pop()) {
             (Some(one), None) => Ok(one),
             (Some(_), Some(_)) => {
-                let why = Invalid(format!("{reference} is the name of a service account or user and of a team; use the id"));
+                let why = Invalid(format!("{reference} is the name of more than one of a service account, a user and a team; use the id"));
                 Err(ManagementError::OutOfRange("principal", why))
             }
             (None, _) => Err(no("service account, user or team", reference)),
@@ -356,11 +367,6 @@ impl Management {
 fn sources(assignments: &[Assignment], permission: &Permission, place: Place) -> Vec<Assignment> {
     let gives = |it: &&Assignment| std::iter::once((it.place, it.given.grant())).collect::<Access>().holds(permission, place);
     assignments.iter().filter(gives).cloned().collect()
-}
-
-/// Where a permission is asked for: in the place named, or, without one, at Hourpass.
-fn effective_place(permission: &Permission, spot: &Spot) -> Place {
-    if spot.workspace.is_some() { spot.place } else { Place::at_hourpass(permission) }
 }
 
 fn verdict(refusal: Refusal) -> Verdict {

@@ -18,19 +18,21 @@ mod workspaces;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Sources;
 use super::authentication::{AuthenticationError, Caller};
 use super::passwords::{PasswordError, Passwords};
-use crate::domain::access::{Access, Level, Place};
+use crate::domain::access::{Access, Assignment, Level, Place};
 use crate::domain::api_key::KeyPrefix;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::entity::{KeyDetails, ServiceAccount};
-use crate::domain::id::{ApiKeyId, AuditEventId, OrganizationId, Reference};
+use crate::domain::id::{ApiKeyId, AuditEventId, OrganizationId, Reference, UserId};
 use crate::domain::name::{Invalid, Name};
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
@@ -54,7 +56,9 @@ pub use workspaces::{NewWorkspace, WorkspaceChange};
 #[derive(Debug, thiserror::Error)]
 pub enum ManagementError {
     /// The caller lacks this permission.
-    #[error("this needs the permission {0} {1}, which you do not hold; ask an administrator of the organization for a role that has it")]
+    #[error(
+        "this needs the permission {0} {1}, which you do not hold, or which the scope of your token leaves out; ask an administrator for a role that has it"
+    )]
     Forbidden(Permission, &'static str),
     /// It would give more than the caller holds: what would.
     #[error("{0}, and nobody gives what they do not hold; ask someone who holds as much")]
@@ -135,7 +139,7 @@ impl ManagementError {
             Self::InUse(_) => "in_use",
             Self::LastAdministrator => "last_administrator",
             Self::BuiltIn(_) => "built_in",
-            Self::OutOfRange(..) => "validation_failed",
+            Self::OutOfRange(..) | Self::Password(PasswordError::Common) => "validation_failed",
             Self::UnknownKey => "invalid_credentials",
             Self::NotAPerson => "not_a_person",
             Self::WrongPassword => "wrong_password",
@@ -170,7 +174,12 @@ pub struct Management {
     pub(super) sources: Sources,
     passwords: Passwords,
     rules: Rules,
+    /// Whoever has a person's token may not try out passwords with it.
+    old_passwords: DefaultKeyedRateLimiter<UserId>,
 }
+
+/// How many times a minute a person may name their old password.
+const OLD_PASSWORDS_A_MINUTE: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// What the settings say about keys and invitations.
 #[derive(Clone, Debug)]
@@ -189,7 +198,8 @@ impl Management {
     /// By these rules.
     #[must_use]
     pub fn new(store: Store, sources: Sources, passwords: Passwords, rules: Rules) -> Self {
-        Self { store, sources, passwords, rules }
+        let old_passwords = RateLimiter::keyed(Quota::per_minute(OLD_PASSWORDS_A_MINUTE));
+        Self { store, sources, passwords, rules, old_passwords }
     }
 
     async fn account_of(&self, caller: &Caller, reference: &Reference) -> Result<ServiceAccount, ManagementError> {
@@ -208,12 +218,13 @@ impl Management {
         require(caller, permission, place)?;
         let mut tx = self.store.begin().await?;
         self.lock_members(&mut tx, caller, locked).await?;
+        tx.share_organization(caller.organization().id).await?;
         let caller = caller.again(&mut tx, self.sources.now()).await?;
         require(&caller, permission, place)?;
         Ok((tx, caller))
     }
 
-    /// Begins a change of who may do what, or of what that depends on. In one organization they come one after the other.
+    /// Begins a change of who may do what, or of what that depends on. In one organization they come one after the other, and not beside any other change.
     async fn begin_access(&self, caller: &Caller, permission: &Permission, place: Place, locked: &[Member]) -> Result<(Tx, Caller), ManagementError> {
         require(caller, permission, place)?;
         let mut tx = self.store.begin().await?;
@@ -331,6 +342,17 @@ pub(super) fn require(caller: &Caller, permission: &Permission, place: Place) ->
         Level::Project => "in that project",
     };
     if caller.access.holds(permission, place) { Ok(()) } else { Err(ManagementError::Forbidden(permission.clone(), there)) }
+}
+
+/// What someone was given themselves, for the record of its end.
+fn held(assignments: &[Assignment]) -> Value {
+    let own = assignments.iter().filter(|it| it.team.is_none());
+    own.map(|it| assignments::details(&it.given, it.place, None, None)).collect()
+}
+
+/// Refuses a caller who holds this permission nowhere in their organization.
+fn require_somewhere(caller: &Caller, permission: &Permission) -> Result<(), ManagementError> {
+    if caller.access.holds_inside(permission) { Ok(()) } else { Err(ManagementError::Forbidden(permission.clone(), "somewhere")) }
 }
 
 fn no(kind: &'static str, reference: &Reference) -> ManagementError {

@@ -53,11 +53,15 @@ impl Management {
             return Err(ManagementError::Taken(format!("the slug {}", organization.slug)));
         }
         self.furnish(&mut tx, &organization, caller.actor(), origin.clone()).await?;
+        // Who manages the platform does not see the trail of the new one.
+        let (details, target) = (json!({ "slug": organization.slug, "name": organization.name }), Target::from(&organization));
+        let (now, own) = (self.sources.now(), caller.organization().id);
+        tx.insert_event(&self.event(now, Some(own), caller.actor(), Action::OrganizationCreate, target, origin.clone(), details)).await?;
         let invitation = match wanted.admin_email {
             Some(email) => {
                 let wanted = NewUser { email, name: String::new(), password: None };
                 let user = self.insert_user(&mut tx, organization.id, wanted, caller.actor(), origin.clone()).await?;
-                let invitation = self.insert_invitation(&mut tx, &user, caller.actor(), origin.clone()).await?;
+                let invitation = self.insert_invitation(&mut tx, &user, None, caller.actor(), origin.clone()).await?;
                 if let Some(role) = built_in("Organization Admin") {
                     let holder = FoundHolder { holder: Holder::User(user.id), target: Target::from(&user) };
                     let given = Given::Role(role.clone());
@@ -121,7 +125,7 @@ impl Management {
         if id != caller.organization().id {
             return Err(ManagementError::Forbidden(Permission::ORGANIZATIONS_MANAGE, "in that organization, as one of its own"));
         }
-        let (mut tx, caller) = self.begin(caller, &Permission::ORGANIZATIONS_MANAGE, Place::Organization, &[]).await?;
+        let (mut tx, caller) = self.begin_access(caller, &Permission::ORGANIZATIONS_MANAGE, Place::Organization, &[]).await?;
         // As it is now: two who change different parts of it are not to undo each other's.
         let mut organization = tx.lock_organization(id).await?.ok_or_else(|| no("organization", reference))?;
         let mut changes = Changes::default();
@@ -148,6 +152,8 @@ impl Management {
             return Err(ManagementError::InUse("this is your own organization; only someone of another one can delete it".to_owned()));
         }
         let (mut tx, caller) = self.begin(caller, &Permission::PLATFORM_MANAGE, Place::Platform, &[]).await?;
+        // First its people, as whoever changes something in it does.
+        tx.lock_users(id).await?;
         let organization = tx.lock_organization(id).await?.ok_or_else(|| no("organization", reference))?;
         let (workspaces, accounts) = (tx.count_workspaces(id).await?, tx.count_service_accounts(id).await?);
         if workspaces + accounts > 0 {

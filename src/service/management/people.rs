@@ -3,18 +3,19 @@
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Changes, Management, ManagementError, Page, no, require, require_cover, taken};
-use crate::domain::access::Place;
+use super::{Changes, Management, ManagementError, Page, held, no, require, require_cover, taken};
+use crate::domain::access::{Access, Place};
 use crate::domain::api_key::{KeyPrefix, RawApiKey};
-use crate::domain::audit::{Action, Actor, Origin, Target};
+use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::entity::User;
 use crate::domain::id::{OrganizationId, Reference, UserId};
 use crate::domain::name::Email;
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::authentication::AuthenticationError;
+use crate::service::passwords::PasswordError;
 use crate::service::{Caller, Principal};
-use crate::store::{Holder, Member, StoreError, Tx, UserFilter};
+use crate::store::{Holder, Member, StoreError, StoredInvitation, Tx, UserFilter};
 
 /// Someone who is to be made known.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ pub struct UserChange {
     pub active: Option<bool>,
 }
 
-/// A link with which a person sets a password, once. Shown this once.
+/// A link with which a person sets a password, once. Shown this once. It counts as long as whoever made it may do all that the person may.
 #[derive(Debug)]
 pub struct Invitation {
     /// The secret of the link.
@@ -55,7 +56,7 @@ impl Management {
     pub async fn create_user(&self, caller: &Caller, wanted: NewUser, origin: Origin) -> Result<(User, Option<Invitation>), ManagementError> {
         require(caller, &Permission::USERS_MANAGE, Place::Organization)?;
         let hash = match &wanted.password {
-            Some(password) => Some(self.passwords.hash(password).await?),
+            Some(password) => Some(self.passwords.hash_chosen(password).await?),
             None => None,
         };
         let (mut tx, caller) = self.begin_access(caller, &Permission::USERS_MANAGE, Place::Organization, &[]).await?;
@@ -66,7 +67,7 @@ impl Management {
                 user.has_password = true;
                 None
             }
-            None => Some(self.insert_invitation(&mut tx, &user, caller.actor(), origin).await?),
+            None => Some(self.insert_invitation(&mut tx, &user, Some(caller.principal.member()), caller.actor(), origin).await?),
         };
         tx.commit().await?;
         Ok((user, invitation))
@@ -99,6 +100,7 @@ impl Management {
         let (mut tx, caller, mut user) = self.begin_with_user(caller, reference).await?;
         let administrators = tx.count_administrators(user.organization_id).await?;
         let before = Target::from(&user);
+        let known_as = user.email.clone();
         let mut changes = Changes::default();
         changes.set("email", &mut user.email, change.email);
         changes.set("name", &mut user.name, change.name);
@@ -107,11 +109,15 @@ impl Management {
             return Ok(user);
         }
         if changes.has("email") || changes.has("active") && user.active {
-            require_cover(&mut tx, &caller, Holder::User(user.id), &user.email).await?;
+            require_cover(&mut tx, &caller, Holder::User(user.id), known_as).await?;
         }
         tx.update_user(&user).await.map_err(|error| address_taken(error, &user.email))?;
         if changes.has("active") {
             tx.delete_sessions(user.id).await?;
+        }
+        // A link that went to another address, or was made before they were deactivated, does not come back.
+        if changes.has("active") || changes.has("email") {
+            tx.delete_invitation(user.id).await?;
         }
         self.keep_administrator(&mut tx, user.organization_id, administrators).await?;
         self.finish(tx, &caller, Action::UserUpdate, before, origin, changes.into_details()).await?;
@@ -125,9 +131,10 @@ impl Management {
     pub async fn delete_user(&self, caller: &Caller, reference: &Reference, origin: Origin) -> Result<(), ManagementError> {
         let (mut tx, caller, user) = self.begin_with_user(caller, reference).await?;
         let administrators = tx.count_administrators(user.organization_id).await?;
+        let held = held(&tx.list_assignments(Holder::User(user.id)).await?);
         tx.delete_user(user.id).await?;
         self.keep_administrator(&mut tx, user.organization_id, administrators).await?;
-        self.finish(tx, &caller, Action::UserDelete, Target::from(&user), origin, json!({ "email": user.email })).await
+        self.finish(tx, &caller, Action::UserDelete, Target::from(&user), origin, json!({ "email": user.email, "held": held })).await
     }
 
     /// Makes a link with which a person sets a password: they were invited and lost it, or have forgotten theirs, which goes on working until then. An earlier link
@@ -141,7 +148,7 @@ impl Management {
         if !user.active {
             return Err(ManagementError::InUse(format!("{} is deactivated; activate them first", user.email)));
         }
-        let invitation = self.insert_invitation(&mut tx, &user, caller.actor(), origin).await?;
+        let invitation = self.insert_invitation(&mut tx, &user, Some(caller.principal.member()), caller.actor(), origin).await?;
         tx.commit().await?;
         Ok((user, invitation))
     }
@@ -152,18 +159,26 @@ impl Management {
     /// Where the link is unknown, was used, or is over, or the person is deactivated.
     pub async fn accept_invitation(&self, secret: &RawApiKey, password: &SecretString, origin: Origin) -> Result<User, ManagementError> {
         let hash = secret.hash();
-        let find = |found: Option<(UserId, Timestamp)>, now: Timestamp| {
-            found.filter(|(_, expires_at)| *expires_at > now).map(|(user, _)| user).ok_or(ManagementError::InvalidInvitation)
-        };
+        let sound =
+            |found: Option<StoredInvitation>, now: Timestamp| found.filter(|it| it.expires_at > now).ok_or(ManagementError::InvalidInvitation);
         // First of all: a guess is not to cost a hash of a password.
-        let id = find(self.store.find_invitation(&hash).await?, self.sources.now())?;
-        let password_hash = self.passwords.hash(password).await?;
+        let id = sound(self.store.find_invitation(&hash).await?, self.sources.now())?.user;
+        let organization = self.store.find_user_credential(id).await?.ok_or(ManagementError::InvalidInvitation)?.organization.id;
+        let password_hash = self.passwords.hash_chosen(password).await?;
         let mut tx = self.store.begin().await?;
         tx.lock_user(id).await?;
+        tx.lock_organization(organization).await?;
         let now = self.sources.now();
-        let id = find(tx.find_invitation(&hash).await?, now)?;
+        let invitation = sound(tx.find_invitation(&hash).await?, now)?;
         let credential = tx.find_user_credential(id).await?.ok_or(ManagementError::InvalidInvitation)?;
         credential.check().map_err(AuthenticationError::Refused)?;
+        // Whoever made the link has a copy of it. The person may have been given more since, or the maker less.
+        if let Some(maker) = invitation.maker {
+            let makers = Access::of(&tx.list_assignments(maker.holder()).await?);
+            if !makers.covers(&Access::of(&tx.list_assignments(Holder::User(id)).await?)) {
+                return Err(ManagementError::InvalidInvitation);
+            }
+        }
         tx.set_password_hash(id, &password_hash).await?;
         tx.delete_sessions(id).await?;
         let (actor, target) = (Actor::from(&credential), Target::from(&credential.user));
@@ -181,12 +196,21 @@ impl Management {
     pub async fn change_password(&self, caller: &Caller, old: &SecretString, new: &SecretString, origin: Origin) -> Result<(), ManagementError> {
         let Principal::User(credential) = &caller.principal else { return Err(ManagementError::NotAPerson) };
         let user = &credential.holder.user;
+        if self.old_passwords.check_key(&user.id).is_err() {
+            return Err(PasswordError::Busy.into());
+        }
         let stored = self.store.find_password(&user.email).await?.filter(|stored| stored.holder.user.id == user.id);
         if !self.passwords.matches(old, stored.as_ref().map(|stored| &stored.hash)).await? {
-            return Err(ManagementError::WrongPassword);
+            let error = ManagementError::WrongPassword;
+            let (now, organization) = (self.sources.now(), Some(caller.organization().id));
+            let event = self.event(now, organization, caller.actor(), Action::UserChangePassword, Target::from(user), origin, json!({}));
+            let mut tx = self.store.begin().await?;
+            tx.insert_event(&Event { outcome: Outcome::Denied(error.code()), ..event }).await?;
+            tx.commit().await?;
+            return Err(error);
         }
         let Some(stored) = stored else { return Err(ManagementError::WrongPassword) };
-        let hash = self.passwords.hash(new).await?;
+        let hash = self.passwords.hash_chosen(new).await?;
         let mut tx = self.store.begin().await?;
         self.lock_members(&mut tx, caller, &[]).await?;
         let caller = caller.again(&mut tx, self.sources.now()).await?;
@@ -227,21 +251,29 @@ impl Management {
         origin: Origin,
     ) -> Result<User, ManagementError> {
         let now = self.sources.now();
-        let NewUser { email, name, .. } = wanted;
+        let NewUser { email, name, password } = wanted;
         let id = UserId::generate(now, self.sources.random());
         let user = User { id, organization_id, email, name, active: true, has_password: false, created_at: now };
         tx.insert_user(&user).await.map_err(|error| address_taken(error, &user.email))?;
-        let (details, target) = (json!({ "email": user.email, "name": user.name }), Target::from(&user));
+        let by_maker = password.is_some().then_some("set by who made the user");
+        let (details, target) = (json!({ "email": user.email, "name": user.name, "password": by_maker }), Target::from(&user));
         tx.insert_event(&self.event(now, Some(organization_id), actor, Action::UserCreate, target, origin, details)).await?;
         Ok(user)
     }
 
     /// Makes a link on behalf of `actor`, who was checked before.
-    pub(super) async fn insert_invitation(&self, tx: &mut Tx, user: &User, actor: Actor, origin: Origin) -> Result<Invitation, ManagementError> {
+    pub(super) async fn insert_invitation(
+        &self,
+        tx: &mut Tx,
+        user: &User,
+        maker: Option<Member>,
+        actor: Actor,
+        origin: Origin,
+    ) -> Result<Invitation, ManagementError> {
         let now = self.sources.now();
         let secret = RawApiKey::generate(&KeyPrefix::invitation(), self.sources.random());
         let expires_at = now.plus(self.rules.invitation_lifetime);
-        tx.replace_invitation(user.id, &secret.hash(), now, expires_at).await?;
+        tx.replace_invitation(&StoredInvitation { user: user.id, maker, expires_at }, &secret.hash(), now).await?;
         let (details, target) = (json!({ "expires_at": expires_at }), Target::from(user));
         tx.insert_event(&self.event(now, Some(user.organization_id), actor, Action::UserInvite, target, origin, details)).await?;
         Ok(Invitation { secret, expires_at })

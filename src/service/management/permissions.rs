@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Changes, Management, ManagementError, Page, no, require, taken};
+use super::{Changes, Management, ManagementError, Page, no, require_somewhere, taken};
 use crate::domain::access::Place;
 use crate::domain::audit::{Action, Origin, Target};
 use crate::domain::id::{OrganizationId, PermissionId, Reference};
@@ -56,7 +56,7 @@ impl Management {
     /// # Errors
     /// Where the caller may not.
     pub async fn list_permissions(&self, caller: &Caller, page: Page) -> Result<Vec<CatalogueEntry>, ManagementError> {
-        require(caller, &Permission::ROLES_READ, Place::Organization)?;
+        require_somewhere(caller, &Permission::ROLES_READ)?;
         Ok(self.store.list_permissions(caller.organization().id, page.after, page.limit.into()).await?)
     }
 
@@ -65,7 +65,7 @@ impl Management {
     /// # Errors
     /// Where the caller may not, or there is none.
     pub async fn find_permission(&self, caller: &Caller, reference: &Reference) -> Result<CatalogueEntry, ManagementError> {
-        require(caller, &Permission::ROLES_READ, Place::Organization)?;
+        require_somewhere(caller, &Permission::ROLES_READ)?;
         let organization = caller.organization().id;
         let found = match reference {
             Reference::Id(id) => self.store.find_permission_by_id(organization, *id).await?,
@@ -105,15 +105,12 @@ impl Management {
         let (mut tx, caller) = self.begin_access(caller, &Permission::ROLES_MANAGE, Place::Organization, &[]).await?;
         let organization = caller.organization().id;
         let entry = find_in(&mut tx, organization, reference).await?;
-        // One of Hourpass's own of the same name goes on being what it is.
-        if entry.name.built_in().is_none() {
-            if let Some(role) = tx.find_role_with(organization, &entry.name).await? {
-                return Err(ManagementError::InUse(format!("the role {role} holds {}; take it out of the role first", entry.name)));
-            }
-            let given = tx.count_assignments_with(organization, &entry.name).await?;
-            if given > 0 {
-                return Err(ManagementError::InUse(format!("{} is given {given} times without a role; take it back first", entry.name)));
-            }
+        if let Some(role) = tx.find_role_with(organization, &entry.name).await? {
+            return Err(ManagementError::InUse(format!("the role {role} holds {}; take it out of the role first", entry.name)));
+        }
+        let given = tx.count_assignments_with(organization, &entry.name).await?;
+        if given > 0 {
+            return Err(ManagementError::InUse(format!("{} is given {given} times without a role; take it back first", entry.name)));
         }
         tx.delete_permission(entry.id).await?;
         self.finish(tx, &caller, Action::PermissionDelete, target(&entry), origin, json!({ "name": entry.name })).await

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Changes, Management, ManagementError, Page, name_taken, no, require};
+use super::{Changes, Management, ManagementError, Page, name_taken, no, require_somewhere};
 use crate::domain::access::{Grant, Level, Place};
 use crate::domain::audit::{Action, Origin, Target};
 use crate::domain::id::{OrganizationId, Reference, RoleId};
@@ -65,7 +65,7 @@ impl Management {
     /// # Errors
     /// Where the caller may not.
     pub async fn list_roles(&self, caller: &Caller, page: Page) -> Result<Vec<Role>, ManagementError> {
-        require(caller, &Permission::ROLES_READ, Place::Organization)?;
+        require_somewhere(caller, &Permission::ROLES_READ)?;
         let mut roles: Vec<_> = BUILT_IN.iter().filter(|role| role.id.0 > page.after).take(page.limit.into()).cloned().collect();
         let rest = usize::from(page.limit).saturating_sub(roles.len());
         roles.extend(self.store.list_roles(caller.organization().id, page.after, i64::try_from(rest).unwrap_or(0)).await?);
@@ -77,7 +77,7 @@ impl Management {
     /// # Errors
     /// Where the caller may not, or there is none.
     pub async fn find_role(&self, caller: &Caller, reference: &Reference) -> Result<Role, ManagementError> {
-        require(caller, &Permission::ROLES_READ, Place::Organization)?;
+        require_somewhere(caller, &Permission::ROLES_READ)?;
         self.find_role_of(caller.organization().id, reference).await
     }
 

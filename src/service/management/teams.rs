@@ -1,11 +1,11 @@
 //! Teams and their members.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::assignments::{FoundHolder, HolderReference, find_again};
+use super::assignments::{FoundHolder, HolderReference, details, find_again};
 use super::{Changes, Management, ManagementError, Page, name_taken, no, require, require_cover, taken};
-use crate::domain::access::Place;
+use crate::domain::access::{Assignment, Place};
 use crate::domain::audit::{Action, Origin, Target};
 use crate::domain::entity::Team;
 use crate::domain::id::{OrganizationId, Reference, TeamId};
@@ -13,6 +13,9 @@ use crate::domain::name::Name;
 use crate::domain::permission::Permission;
 use crate::service::Caller;
 use crate::store::{Holder, Member, TeamMember, Tx};
+
+/// How many members of a deleted team are named in the record of it.
+const MOST_ON_RECORD: i64 = 100;
 
 /// What a new team is to be.
 #[derive(Clone, Debug)]
@@ -101,9 +104,12 @@ impl Management {
         let organization = caller.organization().id;
         let team = find_in(&mut tx, organization, reference).await?;
         let administrators = tx.count_administrators(organization).await?;
+        let gave = assignments_of(&tx.list_assignments(Holder::Team(team.id)).await?);
+        let members: Vec<_> = tx.list_team_members(team.id, Uuid::nil(), MOST_ON_RECORD).await?.into_iter().map(|it| it.name).collect();
         tx.delete_team(team.id).await?;
         self.keep_administrator(&mut tx, organization, administrators).await?;
-        self.finish(tx, &caller, Action::TeamDelete, Target::from(&team), origin, json!({ "name": team.name })).await
+        self.finish(tx, &caller, Action::TeamDelete, Target::from(&team), origin, json!({ "name": team.name, "gave": gave, "members": members }))
+            .await
     }
 
     /// Makes an account or a person a member of a team, who from now on holds what the team does.
@@ -116,7 +122,7 @@ impl Management {
         team: &Reference,
         member: &HolderReference,
         origin: Origin,
-    ) -> Result<TeamMember, ManagementError> {
+    ) -> Result<(Team, TeamMember), ManagementError> {
         require(caller, &Permission::TEAMS_MANAGE, Place::Organization)?;
         let organization = caller.organization().id;
         let found = self.find_holder(organization, member).await?;
@@ -130,7 +136,7 @@ impl Management {
         tx.insert_team_member(team.id, id, now).await.map_err(|error| taken(error, &already))?;
         let details = json!({ "member_kind": found.target.kind, "member_id": id.id(), "member": found.target.name });
         self.finish(tx, &caller, Action::TeamAddMember, Target::from(&team), origin, details).await?;
-        Ok(TeamMember { member: id, name: found.target.name, created_at: now })
+        Ok((team, TeamMember { member: id, name: found.target.name, created_at: now }))
     }
 
     /// Lists the members of a team.
@@ -165,6 +171,11 @@ impl Management {
         };
         found.ok_or_else(|| no("team", reference))
     }
+}
+
+/// What a team was given, for the record of its end.
+fn assignments_of(assignments: &[Assignment]) -> Value {
+    assignments.iter().map(|it| details(&it.given, it.place, None, None)).collect()
 }
 
 /// As a member; a team is none of another team.

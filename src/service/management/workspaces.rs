@@ -87,7 +87,7 @@ impl Management {
         Ok(workspace)
     }
 
-    /// Changes a workspace: for tokens that are issued from now on.
+    /// Changes a workspace: for tokens that are issued from now on. Its URL and audience, only who manages all workspaces may change.
     ///
     /// # Errors
     /// Where the caller may not, there is none, or the host or audience is taken.
@@ -113,7 +113,11 @@ impl Management {
         if changes.is_empty() {
             return Ok(workspace);
         }
-        self.check_audience(&workspace)?;
+        // Whom tokens are for concerns the other workspaces, too.
+        if changes.has("audience") || changes.has("url") {
+            require(&caller, &Permission::WORKSPACES_MANAGE, Place::Organization)?;
+        }
+        self.check_receiver(caller.organization(), &workspace)?;
         tx.update_workspace(&workspace).await.map_err(|error| workspace_taken(error, &workspace))?;
         self.finish(tx, &caller, Action::WorkspaceUpdate, Target::from(&workspace), origin, changes.into_details()).await?;
         Ok(workspace)
@@ -170,7 +174,11 @@ impl Management {
             claims: wanted.claims,
             created_at: now,
         };
-        self.check_audience(&workspace)?;
+        self.check_receiver(organization, &workspace)?;
+        // It is taken together with the audience that is made of it, and each engine would name another first.
+        if tx.find_workspace_by_slug(organization.id, workspace.slug.as_str()).await?.is_some() {
+            return Err(ManagementError::Taken(format!("the slug {}", workspace.slug)));
+        }
         tx.insert_workspace(&workspace).await.map_err(|error| workspace_taken(error, &workspace))?;
         let details = json!({
             "slug": workspace.slug, "name": workspace.name, "url": workspace.url, "audience": workspace.audience,
@@ -182,10 +190,21 @@ impl Management {
         Ok(workspace)
     }
 
-    /// A token for a workspace that had our own audience would look like one for Hourpass itself.
-    fn check_audience(&self, workspace: &Workspace) -> Result<(), ManagementError> {
-        if self.rules.issuer.as_deref() == Some(workspace.audience.as_str()) {
-            return Err(ManagementError::OutOfRange("audience", Invalid("is Hourpass's own; a workspace needs one of its own".to_owned())));
+    /// A token for a workspace that had our own audience would look like one for Hourpass itself, and one that had our own address would take its logins. The
+    /// audiences that Hourpass makes up are each that of one workspace.
+    fn check_receiver(&self, organization: &Organization, workspace: &Workspace) -> Result<(), ManagementError> {
+        let refuse = |field: &'static str, why: String| Err(ManagementError::OutOfRange(field, Invalid(why)));
+        let audience = workspace.audience.as_str().to_ascii_lowercase();
+        let own = format!("urn:hourpass:{}:{}", organization.slug, workspace.slug);
+        if audience.starts_with("urn:hourpass:") && workspace.audience.as_str() != own {
+            return refuse("audience", format!("is that of another workspace; in urn:hourpass: this one has {own}"));
+        }
+        let Some(issuer) = self.rules.issuer.as_deref() else { return Ok(()) };
+        if workspace.url.as_ref().is_some_and(|url| url.as_str() == issuer) {
+            return refuse("url", "is where Hourpass itself is reached; leave it out, or name where the workspace is reached".to_owned());
+        }
+        if audience.trim_end_matches('/') == issuer.to_ascii_lowercase() {
+            return refuse("audience", "is Hourpass's own; a workspace needs one of its own".to_owned());
         }
         Ok(())
     }
