@@ -212,6 +212,7 @@ on_both_engines! {
         assert_eq!(app.anyone().with(&token).get("/users/me").await.status, 200);
         let email = hourpass::domain::name::Email::parse("admin@localhost").unwrap();
         app.admin.reset_password(&email, &"a new password".into()).await.unwrap();
+        app.settle().await;
         assert_eq!(app.anyone().with(&token).get("/users/me").await.status, 401);
         assert_eq!(app.anyone().post_form("/auth/login", &fields(app.admin_password())).await.status, 401);
         let token = app.anyone().post_form("/auth/login", &fields("a new password")).await.token();

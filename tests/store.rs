@@ -302,7 +302,7 @@ on_both_engines! {
         first.retained_until = Some(NOW);
         let mut tx = store.begin().await.unwrap();
         assert_eq!(tx.lock_service_account(one.id, owner.id).await.unwrap().unwrap().name, owner.name);
-        tx.update_key_value(&first).await.unwrap();
+        tx.update_key_value(owner.id, &first).await.unwrap();
         tx.insert_key_value(key.id, &value(21), &hash(21)).await.unwrap();
         tx.commit().await.unwrap();
         let details = store.find_api_key(owner.id, &Reference::from("key")).await.unwrap().unwrap();
@@ -502,7 +502,7 @@ on_both_engines! {
         let output = program(database.folder.path()).env("HOURPASS_SERVER__PORT", "0").env("HOURPASS_DATABASE__URL", &database.url).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let message = String::from_utf8(output.stderr).unwrap();
-        assert!(message.contains("the database has schema version 9999, and this hourpass knows versions up to 2"), "{message}");
+        assert!(message.contains("the database has schema version 9999, and this hourpass knows versions up to 3"), "{message}");
         let organizations: i64 = match store.pool() {
             Db::Sqlite(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),
             Db::Postgres(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),
@@ -534,6 +534,9 @@ async fn both_engines_have_the_same_schema() {
         let columns = row.get::<String, _>("columns").split(' ').map(str::to_owned).collect();
         ours.entry(row.get("t")).or_default().1.insert(columns);
     }
+
+    // SQLite has no index for a key that is its own number of a row.
+    ours.get_mut("changes").unwrap().1.insert(vec!["position".to_owned()]);
 
     let mut theirs = Schema::new();
     let columns = "SELECT table_name::text AS t, column_name::text AS c, data_type::text AS type, is_nullable = 'NO' AS required \

@@ -15,10 +15,11 @@ use secrecy::ExposeSecret;
 use tokio::net::TcpSocket;
 
 use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings, Users};
+use crate::domain::id::NodeId;
 use crate::http::{self, Limits, Metrics, State};
 use crate::service::{
-    Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Login, Management, Passwords, Recorder, Rules, Signing,
-    SigningError, Sources, Upkeep, Usage,
+    Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, Recorder,
+    Rules, Signing, SigningError, Sources, Upkeep, Usage,
 };
 use crate::store::{Store, StoreError};
 
@@ -55,6 +56,8 @@ pub struct Application {
     server: Server,
     handle: ServerHandle,
     store: Store,
+    memory: Memory,
+    follower: Follower,
     upkeep: Upkeep,
     url: String,
     issuer: String,
@@ -93,8 +96,12 @@ impl Application {
         let (recorder, writing) = Recorder::new(store.clone());
         // On its own from now on; it ends with the last handler. A handler waits for its record, so a stop that waits for the handlers waits for the records.
         tokio::spawn(writing);
+        let memory = Memory::new(store.clone(), config.cache.entries, config.staleness.bound);
+        let node = NodeId::generate(sources.now(), sources.random());
+        let follower = Follower::new(store.clone(), node.0, url.clone(), config.staleness.bound, config.staleness.confirm_wait);
         let context = Context {
             store: store.clone(),
+            memory: memory.clone(),
             signing: Arc::clone(&signing),
             usage,
             sources: sources.clone(),
@@ -109,6 +116,8 @@ impl Application {
             reports: config.api_keys.reports_per_minute.map(|reports| RateLimiter::keyed(Quota::per_minute(reports))),
             trusted_proxies: config.server.trusted_proxies,
             signing,
+            memory: memory.clone(),
+            follower: follower.clone(),
             store: store.clone(),
             sources,
             issuer: issuer.clone(),
@@ -129,7 +138,7 @@ impl Application {
             .map_err(StartError::Server)?
             .run();
         let handle = server.handle();
-        Ok(Self { server, handle, store, upkeep, url, issuer, first_start, shutdown_grace })
+        Ok(Self { server, handle, store, memory, follower, upkeep, url, issuer, first_start, shutdown_grace })
     }
 
     /// The address listened on, as a URL.
@@ -148,6 +157,12 @@ impl Application {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// What is held in memory: for tests that look into it.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// The work in the background, for tests that do not want to wait for it.
@@ -171,6 +186,7 @@ impl Application {
         tokio::select! {
             ended = &mut server => failed = ended.err(),
             () = self.upkeep.run() => {}
+            () = self.follower.run() => {}
             () = stop => {
                 tracing::info!("stopping");
                 let graceful = tokio::time::timeout(self.shutdown_grace, async { tokio::join!(self.handle.stop(true), &mut server) }).await;
@@ -181,6 +197,9 @@ impl Application {
         }
         if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), self.upkeep.flush(true)).await {
             tracing::warn!(%error, "when keys were last used could not be written");
+        }
+        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), self.follower.leave()).await {
+            tracing::debug!(%error, "the other nodes will find out by themselves that this one is gone");
         }
         // A connection that hangs in a broken network is not waited for.
         if tokio::time::timeout(Duration::from_secs(2), self.store.close()).await.is_err() {

@@ -201,6 +201,7 @@ mod tests {
                     "server.trusted_proxies" => "10.0.0.0/8, ::1/128",
                     "api_keys.max_retention" => "7days",
                     "users.invitation_lifetime" => "9days",
+                    "staleness.bound" | "staleness.confirm_wait" => "7s",
                     "log.format" => "json",
                     "database.url" => "postgres://localhost/hourpass",
                     "signing.master_key" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub use layers::{ConfigError, Layers};
-pub use sections::{ApiKeys, Audit, Bootstrap, Database, Log, LogFormat, Passwords, Server, Signing, Users};
+pub use sections::{ApiKeys, Audit, Bootstrap, Cache, Database, Log, LogFormat, Passwords, Server, Signing, Staleness, Users};
 
 /// Every setting.
 #[derive(Debug)]
@@ -24,6 +24,10 @@ pub struct Config {
     pub audit: Audit,
     /// `[passwords]`
     pub passwords: Passwords,
+    /// `[staleness]`
+    pub staleness: Staleness,
+    /// `[cache]`
+    pub cache: Cache,
     /// `[users]`
     pub users: Users,
     /// `[bootstrap]`
@@ -52,6 +56,8 @@ impl Config {
             api_keys: ApiKeys::read(&layers)?,
             audit: Audit::read(&layers)?,
             passwords: Passwords::read(&layers)?,
+            staleness: Staleness::read(&layers)?,
+            cache: Cache::read(&layers)?,
             users: Users::read(&layers)?,
             bootstrap: Bootstrap::read(&layers)?,
             log: Log::read(&layers)?,

@@ -169,6 +169,37 @@ impl Passwords {
     }
 }
 
+/// For how long a node may be wrong.
+#[derive(Debug)]
+pub struct Staleness {
+    /// The greatest age of a node's view of what others changed.
+    pub bound: Duration,
+    /// The longest wait for the other nodes to confirm.
+    pub confirm_wait: Duration,
+}
+
+impl Staleness {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self {
+            bound: layers.duration("staleness.bound", 100 * MILLISECOND..=MINUTE)?,
+            confirm_wait: layers.duration("staleness.confirm_wait", Duration::ZERO..=10 * SECOND)?,
+        })
+    }
+}
+
+/// What is held in memory.
+#[derive(Debug)]
+pub struct Cache {
+    /// Of each kind of thing at most so many.
+    pub entries: u64,
+}
+
+impl Cache {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self { entries: layers.number("cache.entries", 0..=100_000_000)? })
+    }
+}
+
 /// How people come in.
 #[derive(Debug)]
 pub struct Users {

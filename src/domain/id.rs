@@ -88,6 +88,8 @@ ids! {
     TokenId
     /// Names an audit event.
     AuditEventId
+    /// Names a running server: another one with each start.
+    NodeId
     /// Names one HTTP request, in logs, audit events and error bodies.
     RequestId
 }

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, USER_AGENT};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use ipnet::IpNet;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::State;
@@ -17,7 +18,10 @@ use super::routes::{Needs, needs};
 use crate::domain::api_key::without_keys;
 use crate::domain::audit::Origin;
 use crate::domain::id::RequestId;
-use crate::service::{Caller, ManagementError};
+use crate::service::{Caller, ManagementError, Propagation};
+
+/// How many nodes there are, and how many answer by a change, where an answer has no body (RFC 9651, section 3.2).
+const PROPAGATION: HeaderName = HeaderName::from_static("hourpass-propagation");
 
 /// A request by someone who proved who they are, by `Authorization: Bearer` (RFC 6750, section 2.1), and who holds what the route needs: in the whole
 /// organization, or in a part of it. Whether it is the right part, the use case decides. The body is not read yet.
@@ -30,6 +34,29 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Answers with this, after the other nodes have confirmed what was changed, and with how many of them did.
+    pub(super) async fn confirmed(&self, body: impl Serialize) -> HttpResponse {
+        #[derive(Serialize)]
+        struct Confirmed<T> {
+            #[serde(flatten)]
+            body: T,
+            propagation: PropagationBody,
+        }
+        #[derive(Serialize)]
+        struct PropagationBody {
+            live_nodes: usize,
+            confirmed: usize,
+        }
+        let Propagation { live_nodes, confirmed } = self.state.follower.confirm().await;
+        HttpResponse::Ok().json(Confirmed { body, propagation: PropagationBody { live_nodes, confirmed } })
+    }
+
+    /// Answers that it was done, after the other nodes have confirmed it. How many did stands in a header, because there is no body.
+    pub(super) async fn done(&self) -> HttpResponse {
+        let Propagation { live_nodes, confirmed } = self.state.follower.confirm().await;
+        HttpResponse::NoContent().insert_header((PROPAGATION, format!("live_nodes={live_nodes}, confirmed={confirmed}"))).finish()
+    }
+
     /// Reads a JSON object. To be called once.
     pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
         let payload = self.payload.take().ok_or_else(|| ApiError::invalid_request("the body was read already"))?;

@@ -12,8 +12,9 @@ pub(super) async fn live() -> HttpResponse {
     HttpResponse::Ok().json(json!({ "status": "live" }))
 }
 
-/// The database answers, too.
+/// The database answers, too, and what the others changed was seen within the bound.
 pub(super) async fn ready(state: Data<State>) -> Result<HttpResponse, ApiError> {
+    state.memory.believe()?;
     state.store.ping().await?;
     Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
 }

@@ -74,7 +74,7 @@ pub(super) async fn workspace_login_by_path(
 /// Ends the sign-in of a person whose token this is. Asked with a key, or with a key's token, there is nothing to end, and that is no error.
 pub(super) async fn logout(call: Call) -> Result<HttpResponse, ApiError> {
     call.state.authenticator.sign_out(&call.caller, call.origin.clone()).await?;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(call.done().await)
 }
 
 fn workspace_answer(Issued { access_token, expires_in, scope, authorization_details }: Issued) -> Json<WorkspaceLoginAnswer> {

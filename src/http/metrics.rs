@@ -1,5 +1,6 @@
 //! `GET /metrics`: what was answered, and how quickly, in the text format of Prometheus.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -9,6 +10,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -30,6 +32,12 @@ struct Answered {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfNode {
+    node: String,
+    url: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Route {
     route: String,
 }
@@ -40,6 +48,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram>,
+    view_age: Gauge<f64, AtomicU64>,
+    lags: Family<OfNode, Gauge>,
 }
 
 impl Default for Metrics {
@@ -50,7 +60,10 @@ impl Default for Metrics {
         registry.register("build", "The version that is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register("http_request_duration_seconds", "How long answers took", durations.clone());
-        Self { registry, requests, durations }
+        let (view_age, lags) = (Gauge::default(), Family::default());
+        registry.register("view_age_seconds", "How old this node's view is of what the others changed", view_age.clone());
+        registry.register("node_lag_changes", "By how many changes each live node was behind when it was last seen", lags.clone());
+        Self { registry, requests, durations, view_age, lags }
     }
 }
 
@@ -66,6 +79,11 @@ impl Metrics {
 }
 
 pub(super) async fn metrics(state: Data<State>) -> Result<HttpResponse, ApiError> {
+    state.metrics.view_age.set(state.follower.view_age().as_secs_f64());
+    state.metrics.lags.clear();
+    for (node, lag) in state.follower.nodes() {
+        state.metrics.lags.get_or_create(&OfNode { node: node.id.to_string(), url: node.url }).set(lag);
+    }
     let mut text = String::new();
     encode(&mut text, &state.metrics.registry).map_err(|error| ApiError::from_internal(&error))?;
     Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")).body(text))

@@ -21,7 +21,7 @@ use std::time::Duration;
 use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
 
-use crate::service::{AuditLog, Authenticator, Login, Management, Signing, Sources};
+use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Signing, Sources};
 use crate::store::Store;
 
 pub use error::CODES;
@@ -46,6 +46,10 @@ pub struct State {
     pub trusted_proxies: Vec<IpNet>,
     /// The published keys.
     pub signing: Arc<Signing>,
+    /// What is held in memory.
+    pub memory: Memory,
+    /// The other nodes.
+    pub follower: Follower,
     /// The database, for its health.
     pub store: Store,
     /// Time and randomness, for request ids.

@@ -1,7 +1,8 @@
 //! Who is calling: an API key or an access token, looked at afresh with every request.
 
 use super::Context;
-use crate::domain::access::{Access, Assignment};
+use super::memory::Known;
+use crate::domain::access::Access;
 use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
@@ -81,9 +82,11 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn new(principal: Principal, assignments: &[Assignment], bound: Option<Access>) -> Self {
-        let all = Access::of(assignments);
-        let access = bound.as_ref().map_or_else(|| all.clone(), |bound| all.narrowed(bound));
+    fn new(principal: Principal, all: Access, bound: Option<Access>) -> Self {
+        let access = match &bound {
+            Some(bound) => all.narrowed(bound),
+            None => all,
+        };
         Self { principal, access, bound }
     }
 
@@ -108,7 +111,7 @@ impl Caller {
             }
         };
         let assignments = tx.list_assignments(principal.holder()).await?;
-        Ok(Self::new(principal, &assignments, self.bound.clone()))
+        Ok(Self::new(principal, Access::of(&assignments), self.bound.clone()))
     }
 
     /// The caller's organization: the only one that they see.
@@ -151,14 +154,13 @@ impl Authenticator {
     pub async fn authenticate(&self, credential: &str, origin: &Origin) -> Result<Caller, AuthenticationError> {
         let now = self.context.sources.now();
         // A JWT is three parts, and the first begins with {" in base64url.
-        let (principal, bound) = if credential.starts_with("eyJ") && credential.matches('.').count() == 2 {
+        let ((principal, access), bound) = if credential.starts_with("eyJ") && credential.matches('.').count() == 2 {
             let claims = keys::verify(&self.context.signing.known(), credential, &self.context.issuer, now).map_err(invalid)?;
             (self.by_token(&claims, now).await?, claims.narrowed.then(|| claims.access()))
         } else {
             (self.by_key(&RawApiKey::from_presented(credential.to_owned()), origin, now).await?, None)
         };
-        let assignments = self.context.store.list_assignments(principal.holder()).await?;
-        Ok(Caller::new(principal, &assignments, bound))
+        Ok(Caller::new(principal, access, bound))
     }
 
     /// Ends a person's sign-in, and with it the tokens that it yielded. A machine has none to end.
@@ -181,44 +183,48 @@ impl Authenticator {
             details: None,
         };
         let mut tx = self.context.store.begin().await?;
-        tx.delete_session(credential.session.id).await?;
+        tx.delete_session(credential.holder.user.id, credential.session.id).await?;
         tx.insert_event(&event).await?;
         Ok(tx.commit().await?)
     }
 
-    async fn by_key(&self, key: &RawApiKey, origin: &Origin, now: Timestamp) -> Result<Principal, AuthenticationError> {
+    async fn by_key(&self, key: &RawApiKey, origin: &Origin, now: Timestamp) -> Result<(Principal, Access), AuthenticationError> {
         if !key.may_exist(&self.context.prefix) {
             return Err(invalid("not in the form of an API key"));
         }
-        let found = self.context.store.find_key_credential(&key.hash()).await?.ok_or_else(|| invalid("unknown API key"))?;
+        let found = self.context.memory.key(key.hash()).await?.ok_or_else(|| invalid("unknown API key"))?;
         if !self.direct_use {
             return Err(AuthenticationError::DirectUse);
         }
-        found.check(now)?;
-        self.context.usage.note(&found, origin, now);
-        Ok(Principal::ServiceAccount(Box::new(found)))
+        found.credential.check(now)?;
+        self.context.usage.note(&found.credential, origin, now);
+        Ok(of_key(&found))
     }
 
     /// A token is only as good as the key value or the sign-in that it was obtained with.
-    async fn by_token(&self, claims: &AccessTokenClaims, now: Timestamp) -> Result<Principal, AuthenticationError> {
+    async fn by_token(&self, claims: &AccessTokenClaims, now: Timestamp) -> Result<(Principal, Access), AuthenticationError> {
         match (claims.principal_type, claims.api_key_id, claims.sid) {
             (PrincipalType::ServiceAccount, Some(key), Some(grant)) => {
-                let found = self.context.store.find_key_credential_by_grant(grant).await?.filter(|found| found.key.id == key);
+                let found = self.context.memory.grant(grant).await?.filter(|found| found.credential.key.id == key);
                 let found = found.ok_or_else(|| invalid("the API key of the token is gone, or its tokens were ended"))?;
-                found.check(now)?;
-                Ok(Principal::ServiceAccount(Box::new(found)))
+                found.credential.check(now)?;
+                Ok(of_key(&found))
             }
             (PrincipalType::User, None, Some(session)) => {
-                let found = self.context.store.find_session(session).await?.ok_or_else(|| invalid("the sign-in of the token is over"))?;
-                if found.session.expires_at <= now {
+                let found = self.context.memory.session(session).await?.ok_or_else(|| invalid("the sign-in of the token is over"))?;
+                if found.credential.session.expires_at <= now {
                     return Err(invalid("the sign-in of the token is over"));
                 }
-                found.holder.check()?;
-                Ok(Principal::User(Box::new(found)))
+                found.credential.holder.check()?;
+                Ok((Principal::User(Box::new(found.credential.clone())), found.access.clone()))
             }
             _ => Err(invalid("the token names neither a key nor a sign-in")),
         }
     }
+}
+
+fn of_key(found: &Known<KeyCredential>) -> (Principal, Access) {
+    (Principal::ServiceAccount(Box::new(found.credential.clone())), found.access.clone())
 }
 
 fn invalid(reason: impl ToString) -> AuthenticationError {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -9,6 +10,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::Context;
+use super::memory::{Known, WorkspaceName};
 use super::passwords::{PasswordError, Passwords};
 use super::recorder::{RecordError, Recorder};
 use super::signing::SigningError;
@@ -187,7 +189,7 @@ impl From<PasswordError> for LoginError {
 
 /// Who presented a valid secret.
 enum Subject {
-    Key(Box<KeyCredential>),
+    Key(Arc<Known<KeyCredential>>),
     User {
         /// With the hash that the password matched.
         stored: Box<StoredPassword>,
@@ -199,28 +201,21 @@ enum Subject {
 impl Subject {
     fn organization(&self) -> OrganizationId {
         match self {
-            Self::Key(credential) => credential.organization.id,
+            Self::Key(known) => known.credential.organization.id,
             Self::User { stored, .. } => stored.holder.organization.id,
-        }
-    }
-
-    fn holder(&self) -> Holder {
-        match self {
-            Self::Key(credential) => Holder::ServiceAccount(credential.account.id),
-            Self::User { stored, .. } => Holder::User(stored.holder.user.id),
         }
     }
 
     fn actor(&self) -> Actor {
         match self {
-            Self::Key(credential) => credential.as_ref().into(),
+            Self::Key(known) => Actor::from(&known.credential),
             Self::User { stored, .. } => Actor::from(&stored.holder),
         }
     }
 
     fn check(&self, now: Timestamp) -> Result<(), Refusal> {
         match self {
-            Self::Key(credential) => credential.check(now),
+            Self::Key(known) => known.credential.check(now),
             Self::User { stored, .. } => stored.holder.check(),
         }
     }
@@ -240,7 +235,7 @@ impl<E: Into<LoginError>> From<E> for Unidentified {
 
 /// A token that may be issued.
 struct Permitted {
-    workspace: Option<Workspace>,
+    workspace: Option<Arc<Workspace>>,
     held: Held,
 }
 
@@ -317,10 +312,11 @@ impl Login {
                 if !key.may_exist(&self.context.prefix) {
                     return Err(LoginError::NoKey.into());
                 }
-                let found = self.context.store.find_key_credential(&key.hash()).await?;
-                found.map(|credential| Subject::Key(Box::new(credential))).ok_or(LoginError::UnknownKey.into())
+                let found = self.context.memory.key(key.hash()).await?;
+                found.map(Subject::Key).ok_or(LoginError::UnknownKey.into())
             }
             Presented::Password { email, password } => {
+                self.context.memory.believe()?;
                 let stored = match Email::parse(&email) {
                     Ok(email) => self.context.store.find_password(&email).await?,
                     Err(_) => None,
@@ -342,10 +338,17 @@ impl Login {
     async fn permit(&self, subject: &Subject, receiver: &Receiver, scope: Option<&str>, now: Timestamp) -> Result<Permitted, LoginError> {
         subject.check(now)?;
         let workspace = self.find_receiver(subject.organization(), receiver).await?;
-        let access = Access::of(&self.context.store.list_assignments(subject.holder()).await?);
+        let assigned;
+        let access = match subject {
+            Subject::Key(known) => &known.access,
+            Subject::User { stored, .. } => {
+                assigned = Access::of(&self.context.store.list_assignments(Holder::User(stored.holder.user.id)).await?);
+                &assigned
+            }
+        };
         let held = match &workspace {
             Some(workspace) => {
-                let catalogue = self.context.store.list_catalogue(subject.organization()).await?;
+                let catalogue = self.context.memory.catalogue(subject.organization()).await?;
                 let (whole, parts) = (access.at_workspace(workspace.id, &catalogue), access.at_projects(workspace.id, &catalogue));
                 Held { whole, parts, narrowed: false }
             }
@@ -358,17 +361,18 @@ impl Login {
     }
 
     /// The workspace that the token is to be for, or nothing where it is for Hourpass itself.
-    async fn find_receiver(&self, organization: OrganizationId, receiver: &Receiver) -> Result<Option<Workspace>, LoginError> {
-        let (found, name) = match receiver {
+    async fn find_receiver(&self, organization: OrganizationId, receiver: &Receiver) -> Result<Option<Arc<Workspace>>, LoginError> {
+        let (workspace, name) = match receiver {
             Receiver::Hourpass => return Ok(None),
             Receiver::Audience(audience) if *audience == self.context.issuer => return Ok(None),
-            Receiver::Workspace(reference) => (self.context.store.find_workspace(organization, reference).await?, reference.to_string()),
-            Receiver::Audience(audience) => (self.context.store.find_workspace_by_audience(organization, audience).await?, audience.clone()),
-            Receiver::Host(host) => {
-                let found = self.context.store.find_workspace_by_host(organization, host).await?;
-                (Some(found.ok_or(LoginError::NoTarget)?), host.clone())
-            }
+            Receiver::Workspace(reference) => (WorkspaceName::from(reference), reference.to_string()),
+            Receiver::Audience(audience) => (WorkspaceName::Audience(audience.clone()), audience.clone()),
+            Receiver::Host(host) => (WorkspaceName::Host(host.clone()), host.clone()),
         };
+        let found = self.context.memory.workspace(organization, workspace).await?;
+        if found.is_none() && matches!(receiver, Receiver::Host(_)) {
+            return Err(LoginError::NoTarget);
+        }
         // A token for a workspace that had our own audience would look like one for Hourpass itself.
         found.filter(|workspace| workspace.audience.as_str() != self.context.issuer).map(Some).ok_or(LoginError::InvalidTarget(name))
     }
@@ -419,8 +423,8 @@ impl Login {
             principal_type,
             name: actor.name.clone(),
             custom: match (subject, &permitted.workspace) {
-                (Subject::Key(credential), Some(workspace)) => credential.account.claims.clone().overridden_by(&workspace.claims),
-                (Subject::Key(credential), None) => credential.account.claims.clone().overridden_by(&CustomClaims::default()),
+                (Subject::Key(known), Some(workspace)) => known.credential.account.claims.clone().overridden_by(&workspace.claims),
+                (Subject::Key(known), None) => known.credential.account.claims.clone().overridden_by(&CustomClaims::default()),
                 (Subject::User { .. }, Some(workspace)) => workspace.claims.clone().overridden_by(&CustomClaims::default()),
                 (Subject::User { .. }, None) => BTreeMap::new(),
             },
@@ -440,7 +444,7 @@ impl Login {
             occurred_at: now,
             actor,
             action: Action::TokenIssue,
-            target: permitted.workspace.as_ref().map_or_else(Target::hourpass, Target::from),
+            target: permitted.workspace.as_deref().map_or_else(Target::hourpass, Target::from),
             outcome: Outcome::Granted,
             origin: origin.clone(),
             token_expires_at: Some(Timestamp::from_seconds(claims.exp)),
@@ -460,8 +464,8 @@ impl Login {
         } else {
             self.recorder.record(event).await?;
         }
-        if let Subject::Key(credential) = subject {
-            self.context.usage.note(credential, &origin, now);
+        if let Subject::Key(known) = subject {
+            self.context.usage.note(&known.credential, &origin, now);
         }
         Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope, authorization_details: claims.authorization_details })
     }
@@ -472,11 +476,13 @@ impl Login {
         for (place, actions) in parts {
             let (kind, identifier, slug) = match *place {
                 Place::Project(workspace, id) => {
-                    (DetailType::Project, id.0, self.context.store.find_project_by_id(workspace, id.0).await?.map(|it| it.slug.to_string()))
+                    (DetailType::Project, id.0, self.context.memory.project_slug(organization, workspace, id).await?.map(|slug| slug.to_string()))
                 }
-                Place::Workspace(id) => {
-                    (DetailType::Workspace, id.0, self.context.store.find_workspace_by_id(organization, id.0).await?.map(|it| it.slug.to_string()))
-                }
+                Place::Workspace(id) => (
+                    DetailType::Workspace,
+                    id.0,
+                    self.context.memory.workspace(organization, WorkspaceName::Id(id)).await?.map(|it| it.slug.to_string()),
+                ),
                 Place::Organization | Place::Platform => continue,
             };
             // Deleted just now.

@@ -6,8 +6,10 @@ mod administration;
 mod audit_log;
 mod authentication;
 mod bootstrap;
+mod follower;
 mod login;
 mod management;
+mod memory;
 mod passwords;
 mod recorder;
 mod signing;
@@ -25,6 +27,7 @@ pub use administration::{Administration, AdministrationError, IssueKey};
 pub use audit_log::{ActionFilter, AuditLog, EventQuery, Selection};
 pub use authentication::{AuthenticationError, Authenticator, Caller, Principal};
 pub use bootstrap::{FirstStart, generate_password};
+pub use follower::{Follower, Propagation};
 pub use login::{Issued, Login, LoginError, LoginRequest, Presented, Receiver};
 pub use management::{
     AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission,
@@ -32,6 +35,7 @@ pub use management::{
     NewKeyValue, NewOrganization, NewPermission, NewProject, NewRole, NewTeam, NewUser, NewWorkspace, OrganizationChange, Page, ProjectChange,
     ReceiverKind, RoleChange, Rotation, Rules, TeamChange, UserChange, WorkspaceChange,
 };
+pub use memory::{Known, Memory, WorkspaceName};
 pub use passwords::{PasswordError, Passwords};
 pub use recorder::{RecordError, Recorder};
 pub use signing::{Signing, SigningError};
@@ -66,6 +70,8 @@ impl Sources {
 pub struct Context {
     /// The database.
     pub store: Store,
+    /// What is held of it in memory.
+    pub memory: Memory,
     /// The signing keys.
     pub signing: Arc<Signing>,
     /// Where uses of keys are noted.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StoreError};
+use super::{Db, Engine, StoreError};
 use crate::domain::access::{Assignment, Given, Grant, Level, Place};
 use crate::domain::id::{OrganizationId, ProjectId, RoleAssignmentId, RoleId, ServiceAccountId, TeamId, UserId, WorkspaceId};
 use crate::domain::name::Name;
@@ -291,14 +291,15 @@ fn permissions(given: &Given) -> Option<String> {
 
 writes! {
     /// Gives someone something.
-    fn insert_assignment(id: RoleAssignmentId, organization: OrganizationId, holder: Holder, given: &Given, place: Place, now: Timestamp) = INSERT(
+    fn insert_assignment(id: RoleAssignmentId, organization: OrganizationId, holder: Holder, given: &Given, place: Place, now: Timestamp)
+        [changes organization.0] = INSERT(
         id.0, organization.0, holder.columns()[0], holder.columns()[1], holder.columns()[2], role_id(given), permissions(given),
         place.level().as_str(), place.workspace().map(|id| id.0), place.project().map(|id| id.0), now.as_micros()
     );
     /// Takes something back.
-    fn delete_assignment(id: RoleAssignmentId) = DELETE(id.0);
+    fn delete_assignment(organization: OrganizationId, id: RoleAssignmentId) [changes organization.0] = DELETE(id.0);
     /// Takes back all that an account was given, and ends its memberships.
-    fn delete_access_of_service_account(id: ServiceAccountId) = DELETE_OF_ACCOUNT(id.0), DELETE_MEMBERSHIPS(id.0);
+    fn delete_access_of_service_account(id: ServiceAccountId) [changes id.0] = DELETE_OF_ACCOUNT(id.0), DELETE_MEMBERSHIPS(id.0);
     /// Takes back all that a person was given, and ends their memberships.
-    fn delete_access_of_user(id: UserId) = DELETE_OF_USER(id.0), DELETE_MEMBERSHIPS(id.0);
+    fn delete_access_of_user(id: UserId) [changes id.0] = DELETE_OF_USER(id.0), DELETE_MEMBERSHIPS(id.0);
 }

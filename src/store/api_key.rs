@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::organization::{OrganizationRow, organization_columns};
 use super::service_account::{ServiceAccountRow, last_use, service_account_columns};
-use super::{Db, Store, StoreError, Tx};
+use super::{Db, Engine, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
 use crate::domain::credential::KeyCredential;
 use crate::domain::entity::{ApiKey, KeyDetails, KeyValue, LastUse};
@@ -282,7 +282,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] where its name or hash is taken.
     pub async fn insert_api_key(&mut self, key: &ApiKey, value: &KeyValue, hash: &ApiKeyHash) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(INSERT)
+        on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
             .bind(key.id.0)
             .bind(key.service_account_id.0)
             .bind(key.name.as_str())
@@ -300,11 +300,11 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] where the hash is taken or was once ended, or the key has a current value and this is another.
     pub async fn insert_key_value(&mut self, key: ApiKeyId, value: &KeyValue, hash: &ApiKeyHash) -> Result<(), StoreError> {
-        let retired: bool = on!(Self, self, |tx| sqlx::query_scalar(IS_RETIRED).bind(&hash.0[..]).fetch_one(&mut **tx).await)?;
+        let retired: bool = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(IS_RETIRED).bind(&hash.0[..]).fetch_one(&mut **tx).await)?;
         if retired {
             return Err(StoreError::Conflict("retired_key_hashes.hash".to_owned()));
         }
-        on!(Self, self, |tx| sqlx::query(INSERT_VALUE)
+        on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT_VALUE)
             .bind(value.id.0)
             .bind(key.0)
             .bind(&hash.0[..])
@@ -324,7 +324,11 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn find_api_key(&mut self, account: ServiceAccountId, id: ApiKeyId) -> Result<Option<KeyDetails>, StoreError> {
-        let row = on!(Self, self, |tx| sqlx::query_as::<_, KeyDetailsRow>(FIND_BY_ID).bind(account.0).bind(id.0).fetch_optional(&mut **tx).await)?;
+        let row = on!(Engine, &mut self.engine, |tx| sqlx::query_as::<_, KeyDetailsRow>(FIND_BY_ID)
+            .bind(account.0)
+            .bind(id.0)
+            .fetch_optional(&mut **tx)
+            .await)?;
         Ok(row.map(KeyDetails::from))
     }
 
@@ -333,7 +337,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] where the name is taken.
     pub async fn update_api_key(&mut self, key: &ApiKey) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(UPDATE)
+        self.note_change(key.service_account_id.0);
+        on!(Engine, &mut self.engine, |tx| sqlx::query(UPDATE)
             .bind(key.id.0)
             .bind(key.name.as_str())
             .bind(key.active)
@@ -344,12 +349,13 @@ impl Tx {
         .map_err(StoreError::from)
     }
 
-    /// Replaces grant, expiry and retention of a value.
+    /// Replaces grant, expiry and retention of a value of a key of this account.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn update_key_value(&mut self, value: &KeyValue) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(UPDATE_VALUE)
+    pub async fn update_key_value(&mut self, account: ServiceAccountId, value: &KeyValue) -> Result<(), StoreError> {
+        self.note_change(account.0);
+        on!(Engine, &mut self.engine, |tx| sqlx::query(UPDATE_VALUE)
             .bind(value.id.0)
             .bind(value.grant.0)
             .bind(value.expires_at.map(Timestamp::as_micros))
@@ -365,8 +371,8 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn delete_retained_value(&mut self, key: ApiKeyId, now: Timestamp) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(RETIRE_RETAINED_HASH).bind(key.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
-        on!(Self, self, |tx| sqlx::query(DELETE_RETAINED).bind(key.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
+        on!(Engine, &mut self.engine, |tx| sqlx::query(RETIRE_RETAINED_HASH).bind(key.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
+        on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_RETAINED).bind(key.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
 
     /// Deletes a key with its values.
@@ -374,9 +380,9 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn delete_api_key(&mut self, key: ApiKeyId, now: Timestamp) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(RETIRE_HASHES).bind(key.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
+        on!(Engine, &mut self.engine, |tx| sqlx::query(RETIRE_HASHES).bind(key.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
         for sql in [DELETE_VALUES, DELETE] {
-            on!(Self, self, |tx| sqlx::query(sql).bind(key.0).execute(&mut **tx).await.map(drop))?;
+            on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(key.0).execute(&mut **tx).await.map(drop))?;
         }
         Ok(())
     }
@@ -386,9 +392,11 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn replace_grants(&mut self, account: ServiceAccountId, mut next: impl FnMut() -> SessionId) -> Result<(), StoreError> {
-        let ids: Vec<Uuid> = on!(Self, self, |tx| sqlx::query_scalar(LIST_VALUE_IDS_OF_ACCOUNT).bind(account.0).fetch_all(&mut **tx).await)?;
+        self.note_change(account.0);
+        let ids: Vec<Uuid> =
+            on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(LIST_VALUE_IDS_OF_ACCOUNT).bind(account.0).fetch_all(&mut **tx).await)?;
         for id in ids {
-            on!(Self, self, |tx| sqlx::query(SET_GRANT).bind(id).bind(next().0).execute(&mut **tx).await.map(drop))?;
+            on!(Engine, &mut self.engine, |tx| sqlx::query(SET_GRANT).bind(id).bind(next().0).execute(&mut **tx).await.map(drop))?;
         }
         Ok(())
     }
@@ -399,7 +407,7 @@ impl Tx {
     /// Where the database fails.
     pub async fn set_key_last_use(&mut self, key: ApiKeyId, value: KeyValueId, last: &LastUse) -> Result<(), StoreError> {
         for (sql, id) in [(SET_KEY_LAST_USE, key.0), (SET_LAST_USE, value.0)] {
-            on!(Self, self, |tx| sqlx::query(sql)
+            on!(Engine, &mut self.engine, |tx| sqlx::query(sql)
                 .bind(id)
                 .bind(last.at.as_micros())
                 .bind(last.address.as_deref())
@@ -416,8 +424,10 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn find_key_credential_by_grant(&mut self, grant: SessionId) -> Result<Option<KeyCredential>, StoreError> {
-        let row =
-            on!(Self, self, |tx| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_GRANT).bind(grant.0).fetch_optional(&mut **tx).await)?;
+        let row = on!(Engine, &mut self.engine, |tx| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_GRANT)
+            .bind(grant.0)
+            .fetch_optional(&mut **tx)
+            .await)?;
         Ok(row.map(KeyCredential::from))
     }
 }

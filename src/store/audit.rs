@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, Store, StoreError, Tx};
+use super::{Db, Engine, Store, StoreError, Tx};
 use crate::domain::audit::{Event, Outcome};
 use crate::domain::id::{ApiKeyId, AuditEventId, OrganizationId, ServiceAccountId};
 use crate::domain::time::Timestamp;
@@ -258,7 +258,7 @@ impl Tx {
             Outcome::Granted => ("granted", None),
             Outcome::Denied(reason) => ("denied", Some(reason)),
         };
-        on!(Self, self, |tx| sqlx::query(INSERT)
+        on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
             .bind(event.id.0)
             .bind(event.organization_id.map(|id| id.0))
             .bind(event.occurred_at.as_micros())
@@ -291,7 +291,7 @@ impl Tx {
     /// Where the database fails.
     pub async fn prune_events(&mut self, before: Timestamp, limit: i64) -> Result<u64, StoreError> {
         let before = AuditEventId::earliest(before).0;
-        on!(Self, self, |tx| sqlx::query(PRUNE).bind(before).bind(limit).execute(&mut **tx).await.map(|done| done.rows_affected()))
+        on!(Engine, &mut self.engine, |tx| sqlx::query(PRUNE).bind(before).bind(limit).execute(&mut **tx).await.map(|done| done.rows_affected()))
             .map_err(StoreError::from)
     }
 }

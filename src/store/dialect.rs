@@ -8,16 +8,20 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Acquire, Connection, PgConnection, SqlitePool};
 use url::Url;
 
-use super::{Db, Store, StoreError, Tx};
+use super::{Changes, Db, Engine, Store, StoreError, Tx};
 use crate::domain::id::OrganizationId;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Any number that nobody else takes: "hourpass" in ASCII.
+const CHANGES_LOCK: i64 = 0x686F_7572_7061_7373;
+const CHANGES_CHANNEL: &str = "hourpass_changes";
 
 const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
 
@@ -75,8 +79,11 @@ async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout:
     connection.close().await?;
     let milliseconds = timeout.as_millis().to_string();
     let options = options.options([("lock_timeout", &milliseconds), ("statement_timeout", &milliseconds)]);
+    let watch = options.clone();
     let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(timeout).connect_with(options).await?;
-    Ok(Store { read: Db::Postgres(pool.clone()), write: Db::Postgres(pool) })
+    // One for reading what changed, and one for listening.
+    let watch = PgPoolOptions::new().max_connections(2).acquire_timeout(timeout).connect_with(watch).await?;
+    Store::opened(Db::Postgres(pool.clone()), Db::Postgres(pool), Db::Postgres(watch)).await
 }
 
 async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
@@ -91,8 +98,9 @@ async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeou
     // The writer first: it makes the file and turns on WAL before any reader comes.
     let write = sqlite_pool(1, timeout).connect_with(options.clone()).await?;
     migrate_sqlite(&write).await?;
-    let read = sqlite_pool(max_connections, timeout).connect_with(options).await?;
-    Ok(Store { read: Db::Sqlite(read), write: Db::Sqlite(write) })
+    let read = sqlite_pool(max_connections, timeout).connect_with(options.clone()).await?;
+    let watch = sqlite_pool(1, timeout).connect_with(options).await?;
+    Store::opened(Db::Sqlite(read), Db::Sqlite(write), Db::Sqlite(watch)).await
 }
 
 /// Makes the file, and its folder, for its owner only where they are missing: hashes of passwords are in it. SQLite gives its other files the same mode.
@@ -117,18 +125,40 @@ fn sqlite_pool(connections: u32, timeout: Duration) -> SqlitePoolOptions {
         .after_release(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
 }
 
-pub(super) async fn begin(db: &Db) -> Result<Tx, StoreError> {
+pub(super) async fn begin(db: &Db) -> Result<Engine, StoreError> {
     Ok(match db {
         // A transaction that begins as a reader cannot always become a writer; IMMEDIATE waits for its turn at the beginning.
-        Db::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
-        Db::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        Db::Sqlite(pool) => Engine::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+        Db::Postgres(pool) => Engine::Postgres(pool.begin().await?),
     })
 }
 
 /// Keeps others from changing who may do what in an organization, and lets them change all else. On SQLite, a transaction is alone anyway.
 pub(super) async fn share_organization(tx: &mut Tx, id: OrganizationId) -> Result<(), StoreError> {
-    if let Tx::Postgres(tx) = tx {
+    if let Engine::Postgres(tx) = &mut tx.engine {
         sqlx::query("SELECT 1 FROM organizations WHERE id = $1 FOR SHARE").bind(id.0).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// Makes transactions that note changes end one after the other, so that the order of positions is the order in which they are committed, and who has read up to one
+/// has missed none before it. PostgreSQL takes a number when a row is written, and commits whenever it likes. To be called last, so that nobody who holds
+/// this waits for anything else but the disk. On SQLite, a transaction is alone anyway.
+pub(super) async fn order_changes(tx: &mut Tx) -> Result<(), StoreError> {
+    if let Engine::Postgres(tx) = &mut tx.engine {
+        sqlx::query("SELECT pg_advisory_xact_lock($1), pg_notify($2, '')").bind(CHANGES_LOCK).bind(CHANGES_CHANNEL).execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// Wakes whoever follows the changes when another node has made one, until the connection breaks. On SQLite there is nobody to listen to.
+pub(super) async fn listen(watch: &Db, changes: &Changes) -> Result<(), StoreError> {
+    let Db::Postgres(pool) = watch else { return std::future::pending().await };
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.listen(CHANGES_CHANNEL).await?;
+    // Nothing is heard while the connection is made anew, so that is done by whoever calls this, who then looks by themselves.
+    while listener.try_recv().await?.is_some() {
+        changes.wake();
     }
     Ok(())
 }

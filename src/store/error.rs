@@ -1,5 +1,7 @@
 //! What can go wrong with the database, in the words that a use case decides by.
 
+use std::time::Duration;
+
 use sqlx::error::ErrorKind;
 
 /// A failure of the database. That nothing was found is not one: it is `Ok(None)`.
@@ -20,6 +22,27 @@ pub enum StoreError {
     /// Anything else: a bug.
     #[error("the database refused a statement: {0}")]
     Driver(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// This node's view of the changes is so old.
+    #[must_use]
+    pub fn stale(age: Duration) -> Self {
+        Self::Unavailable(sqlx::Error::Io(std::io::Error::other(format!("the changes of other nodes were last seen {} ms ago", age.as_millis()))))
+    }
+
+    /// The failure of a read that somebody else made for several.
+    #[must_use]
+    pub fn of_another(error: &Self) -> Self {
+        let copy = |error: &sqlx::Error| sqlx::Error::Io(std::io::Error::other(error.to_string()));
+        match error {
+            Self::Conflict(what) => Self::Conflict(what.clone()),
+            Self::Unavailable(error) => Self::Unavailable(copy(error)),
+            Self::Corrupt(what) => Self::Corrupt(what.clone()),
+            Self::Refused(why) => Self::Refused(why.clone()),
+            Self::Driver(error) => Self::Driver(copy(error)),
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

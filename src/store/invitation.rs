@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, Member, StoreError};
+use super::{Db, Engine, Member, StoreError};
 use crate::domain::api_key::ApiKeyHash;
 use crate::domain::id::{ServiceAccountId, UserId};
 use crate::domain::time::Timestamp;

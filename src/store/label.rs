@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{StoreError, Tx};
+use super::{Engine, StoreError, Tx};
 use crate::domain::attributes::Labels;
 use crate::domain::id::OrganizationId;
 
@@ -17,7 +17,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub(super) async fn replace_labels(&mut self, owner: Uuid, organization: OrganizationId, labels: &Labels) -> Result<(), StoreError> {
-        on!(Self, self, |tx| {
+        on!(Engine, &mut self.engine, |tx| {
             sqlx::query(DELETE).bind(owner).execute(&mut **tx).await?;
             for (name, value) in labels.iter() {
                 sqlx::query(INSERT).bind(owner).bind(organization.0).bind(name).bind(value).execute(&mut **tx).await?;

@@ -43,7 +43,7 @@ macro_rules! reads {
             /// # Errors
             /// Where the database fails.
             pub async fn $name(&mut self, $($argument: $type),*) -> Result<$result, $crate::store::StoreError> {
-                on!(Self, self, |tx| {
+                on!(Engine, &mut self.engine, |tx| {
                     let $connection = &mut **tx;
                     $body
                 })
@@ -52,16 +52,17 @@ macro_rules! reads {
     };
 }
 
-/// Statements of a transaction that answer nothing.
+/// Statements of a transaction that answer nothing. `[changes id]` says of whom or what they change something that nodes hold in memory.
 macro_rules! writes {
-    ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) = $($sql:ident ($($value:expr),* $(,)?)),+;)+) => {
+    ($($(#[$doc:meta])* fn $name:ident($($argument:ident: $type:ty),* $(,)?) $([changes $subject:expr])? = $($sql:ident ($($value:expr),* $(,)?)),+;)+) => {
         impl $crate::store::Tx {
             $($(#[$doc])*
             ///
             /// # Errors
             /// [`StoreError::Conflict`](crate::store::StoreError::Conflict) where something unique is taken, and where the database fails.
             pub async fn $name(&mut self, $($argument: $type),*) -> Result<(), $crate::store::StoreError> {
-                on!(Self, self, |tx| {
+                $(self.note_change($subject);)?
+                on!(Engine, &mut self.engine, |tx| {
                     $(sqlx::query($sql)$(.bind($value))*.execute(&mut **tx).await?;)+
                 });
                 Ok(())
@@ -73,6 +74,7 @@ macro_rules! writes {
 mod access;
 mod api_key;
 mod audit;
+mod changes;
 mod dialect;
 mod error;
 mod invitation;
@@ -87,13 +89,16 @@ mod team;
 mod user;
 mod workspace;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use uuid::Uuid;
 
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::KeyFilter;
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent};
+pub use changes::{Changes, Node};
 pub use dialect::sqlite_directory;
 pub use error::StoreError;
 pub use invitation::StoredInvitation;
@@ -119,11 +124,23 @@ pub struct Store {
     read: Db,
     /// For transactions. On SQLite a pool of one, so that writers of this process wait in a queue and not on SQLite's lock.
     write: Db,
+    /// For following the changes, which is not to wait for whoever has taken all other connections.
+    watch: Db,
+    changes: Changes,
 }
 
 /// A transaction that writes. Dropped without [`Tx::commit`], it leaves nothing behind.
 #[derive(Debug)]
-pub enum Tx {
+pub struct Tx {
+    engine: Engine,
+    /// Of whom or what it changes something that nodes hold in memory.
+    changed: BTreeSet<Uuid>,
+    changes: Changes,
+}
+
+/// A transaction of one engine.
+#[derive(Debug)]
+enum Engine {
     /// On the embedded engine, begun IMMEDIATE.
     Sqlite(Transaction<'static, Sqlite>),
     /// On the server.
@@ -145,7 +162,8 @@ impl Store {
     /// # Errors
     /// Where the database cannot be reached or stays locked.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        dialect::begin(&self.write).await
+        let engine = dialect::begin(&self.write).await?;
+        Ok(Tx { engine, changed: BTreeSet::new(), changes: self.changes.clone() })
     }
 
     /// Whether the database answers.
@@ -158,6 +176,7 @@ impl Store {
 
     /// Closes every connection, when those in use are done.
     pub async fn close(&self) {
+        on!(Db, &self.watch, |pool| pool.close().await);
         on!(Db, &self.write, |pool| pool.close().await);
         on!(Db, &self.read, |pool| pool.close().await);
     }
@@ -170,12 +189,23 @@ impl Store {
 }
 
 impl Tx {
-    /// Makes everything in it last. When this returns `Ok`, it survives a crash and a power cut.
+    /// Makes everything in it last. When this returns `Ok`, it survives a crash and a power cut, and this node answers by nothing older.
     ///
     /// # Errors
     /// Where the database could not; then nothing of it counts as done.
-    pub async fn commit(self) -> Result<(), StoreError> {
-        on!(Self, self, |tx| tx.commit().await).map_err(StoreError::from)
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        let position = if self.changed.is_empty() { None } else { Some(self.append_changes().await?) };
+        let done = on!(Engine, self.engine, |tx| tx.commit().await).map_err(StoreError::from);
+        // Also where it failed: nobody knows whether the database did it before the connection broke.
+        if let Some(position) = position {
+            self.changes.apply_own(&self.changed, position);
+        }
+        done
+    }
+
+    /// Notes that something changed of an account, a person or an organization that nodes hold in memory.
+    pub(in crate::store) fn note_change(&mut self, subject: Uuid) {
+        self.changed.insert(subject);
     }
 }
 
@@ -191,6 +221,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("access", access::STATEMENTS),
         ("api_key", api_key::STATEMENTS),
         ("audit", audit::STATEMENTS),
+        ("changes", changes::STATEMENTS),
         ("invitation", invitation::STATEMENTS),
         ("label", label::STATEMENTS),
         ("organization", organization::STATEMENTS),

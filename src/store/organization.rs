@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StoreError, Tx, dialect};
+use super::{Db, Engine, StoreError, Tx, dialect};
 use crate::domain::entity::{KeyPolicy, Organization};
 use crate::domain::id::OrganizationId;
 use crate::domain::name::{Name, Slug};
@@ -84,7 +84,7 @@ reads! {
 
 writes! {
     /// Deletes an organization with its people, teams, roles and catalogue. It may have neither workspaces nor service accounts.
-    fn delete_organization(id: OrganizationId) =
+    fn delete_organization(id: OrganizationId) [changes id.0] =
         DELETE_MEMBERS(id.0), DELETE_ASSIGNMENTS(id.0), DELETE_TEAMS(id.0), DELETE_ROLES(id.0), DELETE_CATALOGUE(id.0), DELETE_SESSIONS(id.0),
         DELETE_INVITATIONS(id.0), DELETE_USERS(id.0), DELETE(id.0);
 }
@@ -95,7 +95,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn lock_organization(&mut self, id: OrganizationId) -> Result<Option<Organization>, StoreError> {
-        let row = on!(Self, self, |tx| {
+        let row = on!(Engine, &mut self.engine, |tx| {
             sqlx::query(LOCK).bind(id.0).execute(&mut **tx).await?;
             sqlx::query_as::<_, OrganizationRow>(FIND_BY_ID).bind(id.0).fetch_optional(&mut **tx).await?
         });
@@ -115,7 +115,8 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn update_organization(&mut self, organization: &Organization) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(UPDATE)
+        self.note_change(organization.id.0);
+        on!(Engine, &mut self.engine, |tx| sqlx::query(UPDATE)
             .bind(organization.id.0)
             .bind(organization.name.as_str())
             .bind(organization.key_policy.max_days.map(i64::from))
@@ -131,7 +132,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn insert_first_organization(&mut self, organization: &Organization) -> Result<bool, StoreError> {
-        let count: i64 = on!(Self, self, |tx| sqlx::query_scalar(COUNT).fetch_one(&mut **tx).await)?;
+        let count: i64 = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(COUNT).fetch_one(&mut **tx).await)?;
         if count > 0 {
             return Ok(false);
         }
@@ -143,7 +144,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn insert_organization(&mut self, organization: &Organization) -> Result<bool, StoreError> {
-        let rows = on!(Self, self, |tx| sqlx::query(INSERT)
+        let rows = on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
             .bind(organization.id.0)
             .bind(organization.slug.as_str())
             .bind(organization.name.as_str())

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::Db;
+use super::{Db, Engine};
 use crate::domain::id::{OrganizationId, PermissionId};
 use crate::domain::permission::{CatalogueEntry, Permission};
 use crate::domain::time::Timestamp;
@@ -67,10 +67,10 @@ reads! {
 
 writes! {
     /// Adds an entry to a catalogue.
-    fn insert_permission(entry: &CatalogueEntry) =
+    fn insert_permission(entry: &CatalogueEntry) [changes entry.organization_id.0] =
         INSERT(entry.id.0, entry.organization_id.0, entry.name.as_str(), &entry.description, entry.created_at.as_micros());
     /// Replaces the description of an entry.
     fn update_permission(entry: &CatalogueEntry) = UPDATE(entry.id.0, &entry.description);
     /// Takes an entry out of a catalogue.
-    fn delete_permission(id: PermissionId) = DELETE(id.0);
+    fn delete_permission(organization: OrganizationId, id: PermissionId) [changes organization.0] = DELETE(id.0);
 }

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::Db;
+use super::{Db, Engine};
 use crate::domain::entity::Project;
 use crate::domain::id::{OrganizationId, ProjectId, WorkspaceId};
 use crate::domain::name::{Name, Slug};
@@ -73,5 +73,5 @@ writes! {
     /// Replaces name and description of a project.
     fn update_project(project: &Project) = UPDATE(project.id.0, project.name.as_str(), &project.description);
     /// Deletes a project, in which nothing may be given.
-    fn delete_project(id: ProjectId) = DELETE(id.0);
+    fn delete_project(organization: OrganizationId, id: ProjectId) [changes organization.0] = DELETE(id.0);
 }

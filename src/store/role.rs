@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, StoreError};
+use super::{Db, Engine, StoreError};
 use crate::domain::access::Grant;
 use crate::domain::id::{OrganizationId, RoleId};
 use crate::domain::name::Name;
@@ -82,7 +82,7 @@ writes! {
         role.id.0, organization.0, role.name.as_str(), &role.description, role.level.as_str(), permissions(role), now.as_micros()
     );
     /// Replaces name, description and permissions of a role.
-    fn update_role(role: &Role) = UPDATE(role.id.0, role.name.as_str(), &role.description, permissions(role));
+    fn update_role(organization: OrganizationId, role: &Role) [changes organization.0] = UPDATE(role.id.0, role.name.as_str(), &role.description, permissions(role));
     /// Deletes a role, which nobody may hold.
     fn delete_role(id: RoleId) = DELETE(id.0);
 }

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, Store, StoreError, Tx};
+use super::{Db, Engine, Store, StoreError, Tx};
 use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::entity::{LastUse, ServiceAccount};
 use crate::domain::id::{OrganizationId, Reference, ServiceAccountId};
@@ -196,7 +196,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] where its name is taken.
     pub async fn insert_service_account(&mut self, account: &ServiceAccount) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(INSERT)
+        on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
             .bind(account.id.0)
             .bind(account.organization_id.0)
             .bind(account.name.as_str())
@@ -216,7 +216,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn lock_service_account(&mut self, organization: OrganizationId, id: ServiceAccountId) -> Result<Option<ServiceAccount>, StoreError> {
-        let row = on!(Self, self, |tx| {
+        let row = on!(Engine, &mut self.engine, |tx| {
             sqlx::query(LOCK).bind(organization.0).bind(id.0).execute(&mut **tx).await?;
             sqlx::query_as::<_, ServiceAccountRow>(FIND_BY_ID).bind(organization.0).bind(id.0).fetch_optional(&mut **tx).await?
         });
@@ -228,7 +228,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] where the name is taken.
     pub async fn update_service_account(&mut self, account: &ServiceAccount) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(UPDATE)
+        self.note_change(account.id.0);
+        on!(Engine, &mut self.engine, |tx| sqlx::query(UPDATE)
             .bind(account.id.0)
             .bind(account.name.as_str())
             .bind(&account.description)
@@ -247,19 +248,20 @@ impl Tx {
     /// Where the database fails.
     pub async fn delete_service_account(&mut self, id: ServiceAccountId, now: Timestamp) -> Result<(), StoreError> {
         self.delete_access_of_service_account(id).await?;
-        on!(Self, self, |tx| sqlx::query(RETIRE_HASHES).bind(id.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
+        on!(Engine, &mut self.engine, |tx| sqlx::query(RETIRE_HASHES).bind(id.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
         for sql in [DELETE_VALUES, DELETE_KEYS, DELETE_LABELS, DELETE] {
-            on!(Self, self, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
+            on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
         }
         Ok(())
     }
 
-    /// Notes when the next of the account's active keys expires. To be called after each change of them.
+    /// Notes when the next of the account's active keys expires, and that its keys changed. To be called after each change of them.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn set_next_key_expiry(&mut self, id: ServiceAccountId) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(SET_NEXT_EXPIRY).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
+        self.note_change(id.0);
+        on!(Engine, &mut self.engine, |tx| sqlx::query(SET_NEXT_EXPIRY).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
 
     /// Notes a use, if it is later than the one noted.
@@ -267,7 +269,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn set_service_account_last_use(&mut self, id: ServiceAccountId, last: &LastUse) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(SET_LAST_USE)
+        on!(Engine, &mut self.engine, |tx| sqlx::query(SET_LAST_USE)
             .bind(id.0)
             .bind(last.at.as_micros())
             .bind(last.address.as_deref())

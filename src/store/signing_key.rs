@@ -2,7 +2,7 @@
 
 use sqlx::FromRow;
 
-use super::{Db, Store, StoreError, Tx};
+use super::{Db, Engine, Store, StoreError, Tx};
 use crate::domain::signing::SigningAlgorithm;
 use crate::domain::time::Timestamp;
 
@@ -70,7 +70,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn insert_signing_key(&mut self, key: &StoredSigningKey, now: Timestamp) -> Result<bool, StoreError> {
-        let rows = on!(Self, self, |tx| sqlx::query(INSERT)
+        let rows = on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
             .bind(&key.kid)
             .bind(key.algorithm.as_str())
             .bind(&key.public_jwk)

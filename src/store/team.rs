@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, Holder};
+use super::{Db, Engine, Holder};
 use crate::domain::entity::Team;
 use crate::domain::id::{OrganizationId, ServiceAccountId, TeamId, UserId};
 use crate::domain::name::Name;
@@ -161,10 +161,10 @@ writes! {
     /// Replaces name and description of a team.
     fn update_team(team: &Team) = UPDATE(team.id.0, team.name.as_str(), &team.description);
     /// Deletes a team with what it was given.
-    fn delete_team(id: TeamId) = DELETE_MEMBERS(id.0), DELETE_ASSIGNMENTS(id.0), DELETE(id.0);
+    fn delete_team(organization: OrganizationId, id: TeamId) [changes organization.0] = DELETE_MEMBERS(id.0), DELETE_ASSIGNMENTS(id.0), DELETE(id.0);
     /// Makes someone a member of a team.
-    fn insert_team_member(team: TeamId, member: Member, now: Timestamp) =
+    fn insert_team_member(team: TeamId, member: Member, now: Timestamp) [changes member.id()] =
         INSERT_MEMBER(team.0, member.id(), member.columns().0, member.columns().1, now.as_micros());
     /// Ends a membership.
-    fn delete_team_member(team: TeamId, member: Uuid) = DELETE_MEMBER(team.0, member);
+    fn delete_team_member(team: TeamId, member: Uuid) [changes member] = DELETE_MEMBER(team.0, member);
 }

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::organization::{OrganizationRow, organization_columns};
-use super::{Db, Store, StoreError, Tx};
+use super::{Db, Engine, Store, StoreError, Tx};
 use crate::domain::credential::{SessionCredential, UserCredential};
 use crate::domain::entity::{Session, User};
 use crate::domain::id::{OrganizationId, SessionId, UserId};
@@ -181,11 +181,13 @@ writes! {
     /// Keeps others from changing the people of an organization until the transaction ends.
     fn lock_users(organization: OrganizationId) = LOCK_ALL(organization.0);
     /// Replaces all that can change of a person but the password.
-    fn update_user(user: &User) = UPDATE(user.id.0, user.email.as_str(), &user.name, user.active);
+    fn update_user(user: &User) [changes user.id.0] = UPDATE(user.id.0, user.email.as_str(), &user.name, user.active);
     /// Ends the sign-ins of a person.
-    fn delete_sessions(user: UserId) = DELETE_SESSIONS_OF(user.0);
+    fn delete_sessions(user: UserId) [changes user.0] = DELETE_SESSIONS_OF(user.0);
+    /// Ends a sign-in of a person.
+    fn delete_session(user: UserId, id: SessionId) [changes user.0] = DELETE_SESSION(id.0);
     /// Ends the sign-ins of a person but this one.
-    fn delete_other_sessions(user: UserId, session: SessionId) = DELETE_OTHER_SESSIONS(user.0, session.0);
+    fn delete_other_sessions(user: UserId, session: SessionId) [changes user.0] = DELETE_OTHER_SESSIONS(user.0, session.0);
     /// Replaces a person's password, which ends the link for setting one.
     fn set_password_hash(user: UserId, hash: &SecretString) = SET_PASSWORD_HASH(user.0, hash.expose_secret()), DELETE_INVITATION(user.0);
     /// Replaces the hash of a person's password by another of the same password, unless they have got another meanwhile.
@@ -218,9 +220,10 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn delete_user(&mut self, id: UserId) -> Result<(), StoreError> {
+        self.note_change(id.0);
         self.delete_access_of_user(id).await?;
         for sql in [DELETE_SESSIONS_OF, DELETE_INVITATION, DELETE] {
-            on!(Self, self, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
+            on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
         }
         Ok(())
     }
@@ -230,19 +233,11 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn lock_session(&mut self, user: UserId, id: SessionId) -> Result<Option<SessionCredential>, StoreError> {
-        let row = on!(Self, self, |tx| {
+        let row = on!(Engine, &mut self.engine, |tx| {
             sqlx::query(LOCK).bind(user.0).execute(&mut **tx).await?;
             sqlx::query_as::<_, SessionRow>(FIND_SESSION).bind(id.0).fetch_optional(&mut **tx).await?
         });
         Ok(row.map(SessionCredential::from))
-    }
-
-    /// Ends a sign-in.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn delete_session(&mut self, id: SessionId) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(DELETE_SESSION).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
 
     /// Records a sign-in, and forgets those that are over at `now`. `false`: the person was deactivated or got another password since `password_version` was read.
@@ -251,7 +246,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn insert_session(&mut self, session: &Session, password_version: i64, now: Timestamp) -> Result<bool, StoreError> {
-        let rows = on!(Self, self, |tx| {
+        let rows = on!(Engine, &mut self.engine, |tx| {
             sqlx::query(LOCK).bind(session.user_id.0).execute(&mut **tx).await?;
             sqlx::query(DELETE_SESSIONS_BEFORE).bind(now.as_micros()).execute(&mut **tx).await?;
             sqlx::query(INSERT_SESSION)

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, Store, StoreError, Tx};
+use super::{Db, Engine, Store, StoreError, Tx};
 use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::entity::Workspace;
 use crate::domain::id::{OrganizationId, Reference, WorkspaceId};
@@ -128,7 +128,7 @@ reads! {
 
 writes! {
     /// Deletes a workspace, in which nothing may be.
-    fn delete_workspace(id: WorkspaceId) = DELETE_LABELS(id.0), DELETE(id.0);
+    fn delete_workspace(organization: OrganizationId, id: WorkspaceId) [changes organization.0] = DELETE_LABELS(id.0), DELETE(id.0);
 }
 
 impl Store {
@@ -150,7 +150,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] where its slug, URL or audience is taken.
     pub async fn insert_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(INSERT)
+        on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
             .bind(workspace.id.0)
             .bind(workspace.organization_id.0)
             .bind(workspace.slug.as_str())
@@ -174,7 +174,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] where its URL or audience is taken.
     pub async fn update_workspace(&mut self, workspace: &Workspace) -> Result<(), StoreError> {
-        on!(Self, self, |tx| sqlx::query(UPDATE)
+        self.note_change(workspace.organization_id.0);
+        on!(Engine, &mut self.engine, |tx| sqlx::query(UPDATE)
             .bind(workspace.id.0)
             .bind(workspace.name.as_str())
             .bind(workspace.url.as_ref().map(WorkspaceUrl::as_str))

@@ -6,7 +6,7 @@ use hourpass::domain::attributes::{CustomClaims, Labels};
 use hourpass::domain::id::Reference;
 use hourpass::domain::name::{Audience, Name, Slug, WorkspaceUrl};
 use hourpass::domain::signing::SigningAlgorithm;
-use hourpass::service::{Administration, FirstStart, IssueKey, NewWorkspace, Sources, Upkeep};
+use hourpass::service::{Administration, FirstStart, IssueKey, Memory, NewWorkspace, Sources, Upkeep};
 use hourpass::store::Store;
 use secrecy::ExposeSecret;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct TestApp {
     pub first_start: Option<FirstStart>,
     /// What runs in the background, for tests that do not wait for it.
     pub upkeep: Upkeep,
+    /// What the server holds in memory.
+    pub memory: Memory,
     sources: Sources,
     /// Its end stops the server.
     _stop: oneshot::Sender<()>,
@@ -50,11 +52,12 @@ impl TestApp {
         let admin = open_administration(&config(&database.url), &sources).await.unwrap();
         let first_start = application.take_first_start();
         let (url, store, upkeep) = (application.url().to_owned(), application.store().clone(), application.upkeep().clone());
+        let memory = application.memory().clone();
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(async move {
             let _closed = application.run_until(async { drop(stopped.await) }).await;
         });
-        Self { url, database, clock, store, admin, first_start, upkeep, sources, _stop: stop }
+        Self { url, database, clock, store, admin, first_start, upkeep, memory, sources, _stop: stop }
     }
 
     /// Another server on the same database, as its configuration would make it.
@@ -92,7 +95,14 @@ impl TestApp {
             workspace: workspace.map(Reference::from),
             expires_in_days: None,
         };
-        self.admin.issue_key(wanted).await.unwrap().expose().to_owned()
+        let key = self.admin.issue_key(wanted).await.unwrap().expose().to_owned();
+        self.settle().await;
+        key
+    }
+
+    /// Lets the server take in what was changed beside it, as it would by itself within the bound.
+    pub async fn settle(&self) {
+        self.store.follow_changes().await.unwrap();
     }
 
     pub async fn create_organization(&self, slug: &str) {

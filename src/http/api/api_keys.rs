@@ -198,7 +198,7 @@ pub(crate) async fn get(call: Call, path: Path<(String, String)>) -> Result<Json
     Ok(Json(call.state.management.find_key(&call.caller, &account, &key).await?.into()))
 }
 
-pub(crate) async fn change(mut call: Call, path: Path<(String, String)>) -> Result<Json<ApiKeyBody>, ApiError> {
+pub(crate) async fn change(mut call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let sent: ChangeBody = call.json().await?;
     let mut fields = Fields::default();
     let change = KeyChange {
@@ -209,7 +209,8 @@ pub(crate) async fn change(mut call: Call, path: Path<(String, String)>) -> Resu
     };
     fields.finish()?;
     let (account, key) = references(&path);
-    Ok(Json(call.state.management.update_key(&call.caller, &account, &key, change, call.origin.clone()).await?.into()))
+    let changed = call.state.management.update_key(&call.caller, &account, &key, change, call.origin.clone()).await?;
+    Ok(call.confirmed(ApiKeyBody::from(changed)).await)
 }
 
 pub(crate) async fn rotate(mut call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
@@ -222,23 +223,25 @@ pub(crate) async fn rotate(mut call: Call, path: Path<(String, String)>) -> Resu
     fields.finish()?;
     let (account, key) = references(&path);
     let (details, raw) = call.state.management.rotate_key(&call.caller, &account, &key, rotation, call.origin.clone()).await?;
-    Ok(HttpResponse::Ok().json(WithKey { api_key: details.into(), key: raw.expose() }))
+    Ok(call.confirmed(WithKey { api_key: details.into(), key: raw.expose() }).await)
 }
 
 pub(crate) async fn delete(call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let (account, key) = references(&path);
     call.state.management.delete_key(&call.caller, &account, &key, call.origin.clone()).await?;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(call.done().await)
 }
 
-pub(crate) async fn revoke_tokens(call: Call, path: Path<(String, String)>) -> Result<Json<ApiKeyBody>, ApiError> {
+pub(crate) async fn revoke_tokens(call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let (account, key) = references(&path);
-    Ok(Json(call.state.management.revoke_key_tokens(&call.caller, &account, &key, call.origin.clone()).await?.into()))
+    let changed = call.state.management.revoke_key_tokens(&call.caller, &account, &key, call.origin.clone()).await?;
+    Ok(call.confirmed(ApiKeyBody::from(changed)).await)
 }
 
-pub(crate) async fn compromise(call: Call, path: Path<(String, String)>) -> Result<Json<ApiKeyBody>, ApiError> {
+pub(crate) async fn compromise(call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let (account, key) = references(&path);
-    Ok(Json(call.state.management.compromise_key(&call.caller, &account, &key, call.origin.clone()).await?.into()))
+    let changed = call.state.management.compromise_key(&call.caller, &account, &key, call.origin.clone()).await?;
+    Ok(call.confirmed(ApiKeyBody::from(changed)).await)
 }
 
 pub(crate) async fn impact(call: Call, path: Path<(String, String)>) -> Result<Json<ImpactBody>, ApiError> {
@@ -269,5 +272,6 @@ pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Pa
     }
     let ReportBody { key } = body::json(&request, payload, state.limits).await?;
     state.management.report_key(&RawApiKey::from_presented(key), origin).await?;
+    state.follower.confirm().await;
     Ok(HttpResponse::Ok().json(json!({ "status": "ended" })))
 }

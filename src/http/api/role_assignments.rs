@@ -151,6 +151,6 @@ pub(crate) async fn get(call: Call, assignment: Path<String>) -> Result<Json<Ass
 }
 
 pub(crate) async fn delete(call: Call, assignment: Path<String>) -> Result<HttpResponse, ApiError> {
-    call.state.management.unassign(&call.caller, id(&assignment)?, call.origin).await?;
-    Ok(HttpResponse::NoContent().finish())
+    call.state.management.unassign(&call.caller, id(&assignment)?, call.origin.clone()).await?;
+    Ok(call.done().await)
 }

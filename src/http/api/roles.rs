@@ -92,7 +92,7 @@ pub(crate) async fn get(call: Call, role: Path<String>) -> Result<Json<RoleBody>
     Ok(Json(call.state.management.find_role(&call.caller, &Reference::from(role.as_str())).await?.into()))
 }
 
-pub(crate) async fn change(mut call: Call, role: Path<String>) -> Result<Json<RoleBody>, ApiError> {
+pub(crate) async fn change(mut call: Call, role: Path<String>) -> Result<HttpResponse, ApiError> {
     let sent: ChangeBody = call.json().await?;
     let mut fields = Fields::default();
     let change = RoleChange {
@@ -101,7 +101,8 @@ pub(crate) async fn change(mut call: Call, role: Path<String>) -> Result<Json<Ro
         permissions: fields.permissions("permissions", sent.permissions.as_deref()),
     };
     fields.finish()?;
-    Ok(Json(call.state.management.update_role(&call.caller, &Reference::from(role.as_str()), change, call.origin).await?.into()))
+    let changed = call.state.management.update_role(&call.caller, &Reference::from(role.as_str()), change, call.origin.clone()).await?;
+    Ok(call.confirmed(RoleBody::from(changed)).await)
 }
 
 pub(crate) async fn delete(call: Call, role: Path<String>) -> Result<HttpResponse, ApiError> {

@@ -147,7 +147,7 @@ pub(crate) async fn get(call: Call, account: Path<String>) -> Result<Json<Servic
     Ok(Json(account.into()))
 }
 
-pub(crate) async fn change(mut call: Call, account: Path<String>) -> Result<Json<ServiceAccountBody>, ApiError> {
+pub(crate) async fn change(mut call: Call, account: Path<String>) -> Result<HttpResponse, ApiError> {
     let sent: ChangeBody = call.json().await?;
     let mut fields = Fields::default();
     let change = AccountChange {
@@ -160,18 +160,18 @@ pub(crate) async fn change(mut call: Call, account: Path<String>) -> Result<Json
     fields.finish()?;
     let account = Reference::from(account.as_str());
     let account = call.state.management.update_account(&call.caller, &account, change, call.origin.clone()).await?;
-    Ok(Json(account.into()))
+    Ok(call.confirmed(ServiceAccountBody::from(account)).await)
 }
 
 pub(crate) async fn delete(call: Call, account: Path<String>) -> Result<HttpResponse, ApiError> {
     call.state.management.delete_account(&call.caller, &Reference::from(account.as_str()), call.origin.clone()).await?;
-    Ok(HttpResponse::NoContent().finish())
+    Ok(call.done().await)
 }
 
-pub(crate) async fn revoke_tokens(call: Call, account: Path<String>) -> Result<Json<ServiceAccountBody>, ApiError> {
+pub(crate) async fn revoke_tokens(call: Call, account: Path<String>) -> Result<HttpResponse, ApiError> {
     let account = Reference::from(account.as_str());
     let account = call.state.management.revoke_account_tokens(&call.caller, &account, call.origin.clone()).await?;
-    Ok(Json(account.into()))
+    Ok(call.confirmed(ServiceAccountBody::from(account)).await)
 }
 
 pub(crate) async fn impact(call: Call, account: Path<String>) -> Result<Json<ImpactBody>, ApiError> {

@@ -123,8 +123,8 @@ pub(crate) async fn change(mut call: Call, team: Path<String>) -> Result<Json<Te
 }
 
 pub(crate) async fn delete(call: Call, team: Path<String>) -> Result<HttpResponse, ApiError> {
-    call.state.management.delete_team(&call.caller, &Reference::from(team.as_str()), call.origin).await?;
-    Ok(HttpResponse::NoContent().finish())
+    call.state.management.delete_team(&call.caller, &Reference::from(team.as_str()), call.origin.clone()).await?;
+    Ok(call.done().await)
 }
 
 pub(crate) async fn list_members(call: Call, team: Path<String>) -> Result<Json<Items<MemberBody>>, ApiError> {
@@ -147,6 +147,6 @@ pub(crate) async fn add_member(mut call: Call, team: Path<String>) -> Result<Htt
 pub(crate) async fn remove_member(call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let (team, member) = path.into_inner();
     let member = member.parse().map_err(|_| ApiError::new("not_found", "there is no member of this id; it has to be an id"))?;
-    call.state.management.remove_team_member(&call.caller, &Reference::from(team.as_str()), member, call.origin).await?;
-    Ok(HttpResponse::NoContent().finish())
+    call.state.management.remove_team_member(&call.caller, &Reference::from(team.as_str()), member, call.origin.clone()).await?;
+    Ok(call.done().await)
 }

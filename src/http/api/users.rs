@@ -144,7 +144,7 @@ pub(crate) async fn get(call: Call, user: Path<String>) -> Result<Json<UserBody>
     Ok(Json(call.state.management.find_user(&call.caller, &Reference::from(user.as_str())).await?.into()))
 }
 
-pub(crate) async fn change(mut call: Call, user: Path<String>) -> Result<Json<UserBody>, ApiError> {
+pub(crate) async fn change(mut call: Call, user: Path<String>) -> Result<HttpResponse, ApiError> {
     let sent: ChangeBody = call.json().await?;
     let mut fields = Fields::default();
     let change = UserChange {
@@ -153,12 +153,13 @@ pub(crate) async fn change(mut call: Call, user: Path<String>) -> Result<Json<Us
         active: sent.active,
     };
     fields.finish()?;
-    Ok(Json(call.state.management.update_user(&call.caller, &Reference::from(user.as_str()), change, call.origin).await?.into()))
+    let changed = call.state.management.update_user(&call.caller, &Reference::from(user.as_str()), change, call.origin.clone()).await?;
+    Ok(call.confirmed(UserBody::from(changed)).await)
 }
 
 pub(crate) async fn delete(call: Call, user: Path<String>) -> Result<HttpResponse, ApiError> {
-    call.state.management.delete_user(&call.caller, &Reference::from(user.as_str()), call.origin).await?;
-    Ok(HttpResponse::NoContent().finish())
+    call.state.management.delete_user(&call.caller, &Reference::from(user.as_str()), call.origin.clone()).await?;
+    Ok(call.done().await)
 }
 
 pub(crate) async fn invite(call: Call, user: Path<String>) -> Result<HttpResponse, ApiError> {

@@ -193,7 +193,7 @@ impl Management {
         }
         tx.update_api_key(&details.key).await.map_err(|error| name_taken(error, &details.key.name))?;
         for value in [Some(&details.current), details.retained.as_ref()].into_iter().flatten() {
-            tx.update_key_value(value).await?;
+            tx.update_key_value(account.id, value).await?;
         }
         tx.set_next_key_expiry(account.id).await?;
         let details_of_change = changes.into_details();
@@ -252,7 +252,7 @@ impl Management {
         let until = now.plus(retention);
         old.retained_until = Some(old.expires_at.map_or(until, |expiry| expiry.min(until)));
         tx.delete_retained_value(key.id, now).await?;
-        tx.update_key_value(&old).await?;
+        tx.update_key_value(account.id, &old).await?;
         tx.insert_key_value(key.id, &current, &raw.hash()).await?;
         tx.set_next_key_expiry(account.id).await?;
         let record =
@@ -370,7 +370,7 @@ impl Management {
         let Some(value) = details.retained.as_mut().filter(live) else { return Ok(()) };
         value.retained_until = value.retained_until.map(|end| end.min(now));
         value.grant = SessionId::generate(now, self.sources.random());
-        tx.update_key_value(value).await?;
+        tx.update_key_value(account.id, value).await?;
         let record = json!({ "how": "presented", "ended": "the old value only", "service_account": account.name });
         let (organization, actor) = (Some(account.organization_id), Actor::from(reported));
         Ok(tx.insert_event(&self.event(now, organization, actor, Action::ApiKeyCompromise, target(&details.key), origin, record)).await?)
@@ -379,7 +379,7 @@ impl Management {
     async fn replace_grants(&self, tx: &mut Tx, details: &mut KeyDetails, now: Timestamp) -> Result<(), StoreError> {
         for value in [Some(&mut details.current), details.retained.as_mut()].into_iter().flatten() {
             value.grant = SessionId::generate(now, self.sources.random());
-            tx.update_key_value(value).await?;
+            tx.update_key_value(details.key.service_account_id, value).await?;
         }
         Ok(())
     }

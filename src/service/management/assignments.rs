@@ -159,7 +159,7 @@ impl Management {
         let (mut tx, caller) = self.begin_access(caller, &Permission::ROLES_MANAGE, place, &[]).await?;
         let found = tx.find_assignment(organization, id).await?.ok_or_else(|| no("role assignment", &Reference::Id(id.0)))?;
         let administrators = tx.count_administrators(organization).await?;
-        tx.delete_assignment(id).await?;
+        tx.delete_assignment(organization, id).await?;
         self.keep_administrator(&mut tx, organization, administrators).await?;
         let (kind, holder_id) = match found.holder {
             Holder::ServiceAccount(id) => ("service_account", id.0),

@@ -112,7 +112,7 @@ impl Management {
         if given > 0 {
             return Err(ManagementError::InUse(format!("{} is given {given} times without a role; take it back first", entry.name)));
         }
-        tx.delete_permission(entry.id).await?;
+        tx.delete_permission(organization, entry.id).await?;
         self.finish(tx, &caller, Action::PermissionDelete, target(&entry), origin, json!({ "name": entry.name })).await
     }
 

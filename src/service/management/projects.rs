@@ -128,7 +128,7 @@ impl Management {
                 project.slug
             )));
         }
-        tx.delete_project(id).await?;
+        tx.delete_project(workspace.organization_id, id).await?;
         let details = json!({ "slug": project.slug, "workspace": workspace.slug });
         self.finish(tx, &caller, Action::ProjectDelete, Target::from(&project), origin, details).await
     }

@@ -104,7 +104,7 @@ impl Management {
         if changes.is_empty() {
             return Ok(role);
         }
-        tx.update_role(&role).await.map_err(|error| name_taken(error, &role.name))?;
+        tx.update_role(organization, &role).await.map_err(|error| name_taken(error, &role.name))?;
         self.finish(tx, &caller, Action::RoleUpdate, before, origin, changes.into_details()).await?;
         Ok(role)
     }

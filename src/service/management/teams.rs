@@ -106,7 +106,7 @@ impl Management {
         let administrators = tx.count_administrators(organization).await?;
         let gave = assignments_of(&tx.list_assignments(Holder::Team(team.id)).await?);
         let members: Vec<_> = tx.list_team_members(team.id, Uuid::nil(), MOST_ON_RECORD).await?.into_iter().map(|it| it.name).collect();
-        tx.delete_team(team.id).await?;
+        tx.delete_team(organization, team.id).await?;
         self.keep_administrator(&mut tx, organization, administrators).await?;
         self.finish(tx, &caller, Action::TeamDelete, Target::from(&team), origin, json!({ "name": team.name, "gave": gave, "members": members }))
             .await

@@ -140,7 +140,7 @@ impl Management {
                 workspace.slug
             )));
         }
-        tx.delete_workspace(id).await?;
+        tx.delete_workspace(workspace.organization_id, id).await?;
         let details = json!({ "slug": workspace.slug, "audience": workspace.audience });
         self.finish(tx, &caller, Action::WorkspaceDelete, Target::from(&workspace), origin, details).await
     }

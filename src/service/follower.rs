@@ -1,0 +1,169 @@
+//! Follows the changes that other nodes make, says how far it has come, and waits for the others where somebody wants to know.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::store::{Node, Store, StoreError};
+
+/// Changes, and nodes that say nothing, are forgotten after this.
+const FORGOTTEN: Duration = Duration::from_hours(1);
+/// How often that is done.
+const TRIM_EVERY: Duration = Duration::from_mins(5);
+/// How long a broken connection for listening is waited with, at first and at most.
+const LISTEN_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// How often it is looked whether the other nodes have confirmed.
+const CONFIRM_EVERY: Duration = Duration::from_millis(10);
+
+/// How many nodes are alive, and how many of them answer by a change already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Propagation {
+    /// Nodes that are alive, with this one.
+    pub live_nodes: usize,
+    /// Those that have confirmed, with this one.
+    pub confirmed: usize,
+}
+
+/// Follows the changes.
+#[derive(Clone, Debug)]
+pub struct Follower {
+    store: Store,
+    id: Uuid,
+    url: String,
+    bound: Duration,
+    confirm_wait: Duration,
+    /// The nodes as last seen, for the metrics.
+    nodes: Arc<Mutex<Vec<Node>>>,
+}
+
+impl Follower {
+    /// As node `id`, which listens at `url`. Looks at the changes at least four times within `bound`.
+    #[must_use]
+    pub fn new(store: Store, id: Uuid, url: String, bound: Duration, confirm_wait: Duration) -> Self {
+        Self { store, id, url, bound, confirm_wait, nodes: Arc::default() }
+    }
+
+    /// Follows until it is dropped.
+    pub async fn run(&self) {
+        tokio::join!(self.follow(), self.listen(), self.trim());
+    }
+
+    /// Says that this node is gone.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn leave(&self) -> Result<(), StoreError> {
+        self.store.delete_node(self.id).await
+    }
+
+    /// How old this node's view of the changes is.
+    #[must_use]
+    pub fn view_age(&self) -> Duration {
+        self.store.changes().age()
+    }
+
+    /// The nodes as last seen, and by how many changes each was behind then.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<(Node, i64)> {
+        let newest = self.store.changes().applied();
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        nodes.iter().map(|node| (node.clone(), newest.saturating_sub(node.applied).max(0))).collect()
+    }
+
+    /// Waits until all live nodes answer by everything that this one has changed so far, or for as long as the settings allow.
+    pub async fn confirm(&self) -> Propagation {
+        let wanted = self.store.changes().own();
+        let waited = timeout(self.confirm_wait, async {
+            loop {
+                let seen = self.look(wanted).await;
+                if seen.confirmed == seen.live_nodes {
+                    return seen;
+                }
+                sleep(CONFIRM_EVERY).await;
+            }
+        });
+        match waited.await {
+            Ok(seen) => seen,
+            Err(_) => self.count(wanted),
+        }
+    }
+
+    async fn look(&self, wanted: i64) -> Propagation {
+        match self.store.list_nodes(self.alive()).await {
+            Ok(nodes) => *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes,
+            Err(error) => tracing::debug!(%error, "the other nodes cannot be asked for"),
+        }
+        self.count(wanted)
+    }
+
+    fn count(&self, wanted: i64) -> Propagation {
+        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = || nodes.iter().filter(|node| node.id != self.id);
+        Propagation { live_nodes: 1 + others().count(), confirmed: 1 + others().filter(|node| node.applied >= wanted).count() }
+    }
+
+    /// For how long a node counts as alive that says nothing: beyond the bound it refuses by itself.
+    fn alive(&self) -> Duration {
+        self.bound * 2
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "how often it is looked is measured on the monotonic clock")]
+    async fn follow(&self) {
+        let (mut beaten, mut told) = (None::<(Instant, i64)>, false);
+        loop {
+            let looked = async {
+                self.store.follow_changes().await?;
+                let applied = self.store.changes().applied();
+                let due = beaten.is_none_or(|(at, last)| last != applied || at.elapsed() >= self.bound / 2);
+                if due {
+                    self.store.beat(&Node { id: self.id, url: self.url.clone(), applied }).await?;
+                    beaten = Some((Instant::now(), applied));
+                    self.look(applied).await;
+                }
+                Ok::<_, StoreError>(())
+            };
+            // One that hangs is given up, so that the next can succeed within the bound.
+            let failed = match timeout(self.bound / 2, looked).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("the database does not answer".to_owned()),
+            };
+            match &failed {
+                Some(error) if !told => tracing::warn!(error, "the changes of others cannot be followed; this node refuses when that lasts"),
+                None if told => tracing::info!("the changes of others are followed again"),
+                _ => {}
+            }
+            told = failed.is_some();
+            // When it fails at once, it is not tried again at once.
+            if told {
+                sleep(self.bound / 16).await;
+            }
+            let _woken_or_due = timeout(self.bound / 4, self.store.changes().woken()).await;
+        }
+    }
+
+    async fn listen(&self) {
+        let mut wait = LISTEN_AGAIN.0;
+        loop {
+            #[expect(clippy::disallowed_methods, reason = "how long a connection lasted is measured on the monotonic clock")]
+            let began = Instant::now();
+            if let Err(error) = self.store.listen_to_changes().await {
+                tracing::debug!(%error, "not listening for changes, only looking for them");
+            }
+            wait = if began.elapsed() > LISTEN_AGAIN.1 { LISTEN_AGAIN.0 } else { (wait * 2).min(LISTEN_AGAIN.1) };
+            sleep(wait).await;
+            self.store.changes().wake();
+        }
+    }
+
+    async fn trim(&self) {
+        loop {
+            sleep(TRIM_EVERY).await;
+            if let Err(error) = self.store.trim_changes(FORGOTTEN).await {
+                tracing::warn!(%error, "old changes are kept for now");
+            }
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What exchanges and authenticated requests need, held in memory: who a credential is and what they hold, and whom tokens are for.
+//!
+//! Everything is read from the database when it is first asked for, and held for as long as nothing is known to have changed of it (see `store::Changes`). Of requests that ask for
+//! the same at once, one reads. What is not there is never held, so that a flood of unknown keys takes no place. A node that has not been able to follow the changes
+//! for longer than the bound holds nothing to be true, and says so.
+
+use std::cell::Cell;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+use uuid::Uuid;
+
+use crate::domain::access::Access;
+use crate::domain::api_key::ApiKeyHash;
+use crate::domain::credential::{KeyCredential, SessionCredential};
+use crate::domain::entity::Workspace;
+use crate::domain::id::{OrganizationId, ProjectId, Reference, SessionId, WorkspaceId};
+use crate::domain::permission::Permission;
+use crate::store::{Changes, Holder, Store, StoreError};
+
+/// How long anything is held at most: shorter than changes are remembered.
+const HELD: Duration = Duration::from_mins(5);
+/// How often a read of somebody else's is waited for that turns out to be too old.
+const TRIES: usize = 3;
+
+/// Someone behind a credential, and what they hold.
+#[derive(Clone, Debug)]
+pub struct Known<T> {
+    /// Who.
+    pub credential: T,
+    /// What they hold.
+    pub access: Access,
+}
+
+/// How a workspace is named.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum WorkspaceName {
+    /// By its id.
+    Id(WorkspaceId),
+    /// By its slug.
+    Slug(String),
+    /// By its audience.
+    Audience(String),
+    /// By its host.
+    Host(String),
+}
+
+/// Something held, and from when.
+#[derive(Debug)]
+struct Held<T> {
+    value: Arc<T>,
+    position: i64,
+    subjects: Vec<Uuid>,
+}
+
+type Table<K, T> = Cache<K, Arc<Held<T>>>;
+
+/// Why nothing was read.
+enum Nothing {
+    Missing,
+    Failed(StoreError),
+}
+
+/// What is held in memory.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    store: Store,
+    bound: Duration,
+    keys: Table<ApiKeyHash, Known<KeyCredential>>,
+    grants: Table<SessionId, Known<KeyCredential>>,
+    sessions: Table<SessionId, Known<SessionCredential>>,
+    workspaces: Table<(OrganizationId, WorkspaceName), Workspace>,
+    catalogues: Table<OrganizationId, Vec<Permission>>,
+    projects: Table<ProjectId, String>,
+}
+
+impl Memory {
+    /// Holds at most `entries` of each kind. When this node's view of the changes is older than `bound`, it holds nothing to be true.
+    #[must_use]
+    pub fn new(store: Store, entries: u64, bound: Duration) -> Self {
+        Self {
+            store,
+            bound,
+            keys: table(entries),
+            grants: table(entries),
+            sessions: table(entries),
+            workspaces: table(entries),
+            catalogues: table(entries),
+            projects: table(entries),
+        }
+    }
+
+    /// Refuses where this node's view is too old to be believed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: it may pass.
+    pub fn believe(&self) -> Result<(), StoreError> {
+        let age = self.store.changes().age();
+        if age <= self.bound { Ok(()) } else { Err(StoreError::stale(age)) }
+    }
+
+    /// Whose key has this hash.
+    ///
+    /// # Errors
+    /// Where the database fails, or the view is too old.
+    pub async fn key(&self, hash: ApiKeyHash) -> Result<Option<Arc<Known<KeyCredential>>>, StoreError> {
+        self.key_read_by(hash, async || match self.store.find_key_credential(&hash).await? {
+            Some(found) => Ok(Some(self.with_access(found).await?)),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// The same with a read of the caller's: for tests that hold it open.
+    ///
+    /// # Errors
+    /// Where the read fails, or the view is too old.
+    pub async fn key_read_by(
+        &self,
+        hash: ApiKeyHash,
+        read: impl AsyncFn() -> Result<Option<Known<KeyCredential>>, StoreError>,
+    ) -> Result<Option<Arc<Known<KeyCredential>>>, StoreError> {
+        self.get(&self.keys, hash, async || Ok(read().await?.map(|known| (subjects_of_key(&known.credential), known)))).await
+    }
+
+    /// Reads what the account of a key holds.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn with_access(&self, credential: KeyCredential) -> Result<Known<KeyCredential>, StoreError> {
+        let assignments = self.store.list_assignments(Holder::ServiceAccount(credential.account.id)).await?;
+        Ok(Known { credential, access: Access::of(&assignments) })
+    }
+
+    /// Whose key has a value with this grant.
+    ///
+    /// # Errors
+    /// Where the database fails, or the view is too old.
+    pub async fn grant(&self, grant: SessionId) -> Result<Option<Arc<Known<KeyCredential>>>, StoreError> {
+        self.get(&self.grants, grant, async || match self.store.find_key_credential_by_grant(grant).await? {
+            Some(found) => Ok(Some((subjects_of_key(&found), self.with_access(found).await?))),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// Whose sign-in this is. It may be over.
+    ///
+    /// # Errors
+    /// Where the database fails, or the view is too old.
+    pub async fn session(&self, id: SessionId) -> Result<Option<Arc<Known<SessionCredential>>>, StoreError> {
+        self.get(&self.sessions, id, async || {
+            let Some(credential) = self.store.find_session(id).await? else { return Ok(None) };
+            let access = Access::of(&self.store.list_assignments(Holder::User(credential.holder.user.id)).await?);
+            let subjects = vec![credential.holder.organization.id.0, credential.holder.user.id.0];
+            Ok(Some((subjects, Known { credential, access })))
+        })
+        .await
+    }
+
+    /// A workspace of an organization.
+    ///
+    /// # Errors
+    /// Where the database fails, or the view is too old.
+    pub async fn workspace(&self, organization: OrganizationId, name: WorkspaceName) -> Result<Option<Arc<Workspace>>, StoreError> {
+        let key = (organization, name.clone());
+        self.get(&self.workspaces, key, async || {
+            let found = match &name {
+                WorkspaceName::Id(id) => self.store.find_workspace_by_id(organization, id.0).await?,
+                WorkspaceName::Slug(slug) => self.store.find_workspace_by_slug(organization, slug).await?,
+                WorkspaceName::Audience(audience) => self.store.find_workspace_by_audience(organization, audience).await?,
+                WorkspaceName::Host(host) => self.store.find_workspace_by_host(organization, host).await?,
+            };
+            Ok(found.map(|found| (vec![organization.0], found)))
+        })
+        .await
+    }
+
+    /// All that an organization's workspaces know.
+    ///
+    /// # Errors
+    /// Where the database fails, or the view is too old.
+    pub async fn catalogue(&self, organization: OrganizationId) -> Result<Arc<Vec<Permission>>, StoreError> {
+        let read = async || Ok(Some((vec![organization.0], self.store.list_catalogue(organization).await?)));
+        Ok(self.get(&self.catalogues, organization, read).await?.unwrap_or_default())
+    }
+
+    /// The slug of a project of a workspace.
+    ///
+    /// # Errors
+    /// Where the database fails, or the view is too old.
+    pub async fn project_slug(&self, organization: OrganizationId, workspace: WorkspaceId, id: ProjectId) -> Result<Option<Arc<String>>, StoreError> {
+        self.get(&self.projects, id, async || {
+            let found = self.store.find_project_by_id(workspace, id.0).await?;
+            Ok(found.map(|found| (vec![organization.0], found.slug.to_string())))
+        })
+        .await
+    }
+
+    /// What is held and still counts, or else what `read` finds, with what it is about.
+    async fn get<K: Hash + Eq + Clone + Send + Sync + 'static, T: Send + Sync + 'static>(
+        &self,
+        table: &Table<K, T>,
+        key: K,
+        read: impl AsyncFn() -> Result<Option<(Vec<Uuid>, T)>, StoreError>,
+    ) -> Result<Option<Arc<T>>, StoreError> {
+        self.believe()?;
+        let changes = self.store.changes();
+        for _ in 0..TRIES {
+            let own = Cell::new(false);
+            let reading = async {
+                own.set(true);
+                hold(changes, &read).await
+            };
+            let held = match table.try_get_with_by_ref(&key, reading).await {
+                Ok(held) => held,
+                Err(nothing) => match &*nothing {
+                    Nothing::Missing => return Ok(None),
+                    Nothing::Failed(error) => return Err(StoreError::of_another(error)),
+                },
+            };
+            // What this request itself has read, is as it was after it came in, whatever is known of it.
+            if own.get() || changes.hold(held.position, &held.subjects) {
+                return Ok(Some(Arc::clone(&held.value)));
+            }
+            table.invalidate(&key).await;
+        }
+        Ok(read().await?.map(|(_, value)| Arc::new(value)))
+    }
+}
+
+/// Reads something to be held: as of where the changes were followed to before.
+async fn hold<T>(changes: &Changes, read: &impl AsyncFn() -> Result<Option<(Vec<Uuid>, T)>, StoreError>) -> Result<Arc<Held<T>>, Nothing> {
+    let position = changes.applied();
+    match read().await {
+        Ok(Some((subjects, value))) => Ok(Arc::new(Held { value: Arc::new(value), position, subjects })),
+        Ok(None) => Err(Nothing::Missing),
+        Err(error) => Err(Nothing::Failed(error)),
+    }
+}
+
+fn table<K: Hash + Eq + Send + Sync + 'static, T: Send + Sync + 'static>(entries: u64) -> Table<K, T> {
+    Cache::builder().max_capacity(entries).time_to_live(HELD).build()
+}
+
+fn subjects_of_key(credential: &KeyCredential) -> Vec<Uuid> {
+    vec![credential.organization.id.0, credential.account.id.0]
+}
+
+impl From<&Reference> for WorkspaceName {
+    fn from(reference: &Reference) -> Self {
+        match reference {
+            Reference::Id(id) => Self::Id(WorkspaceId(*id)),
+            Reference::Name(slug) => Self::Slug(slug.clone()),
+        }
+    }
+}

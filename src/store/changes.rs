@@ -1,0 +1,296 @@
+//! What changed of that which nodes hold in memory: the log of it, what this node knows of the log, and how far the other nodes are.
+//!
+//! What is held was read when this node had followed the log up to some position; it counts as long as nothing later is known to have changed of what it is about. So a read that
+//! began before a change and ends after it never brings the old state back, wherever the change was made.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use sqlx::FromRow;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::{Db, Engine, Store, StoreError, Tx, dialect};
+
+statements! {
+    APPEND = "INSERT INTO changes (subject) VALUES ($1) RETURNING position";
+    NEWEST = "SELECT COALESCE(max(position), 0) FROM changes";
+    LIST = "SELECT position, subject FROM changes WHERE position > $1 ORDER BY position LIMIT $2";
+    // Measured from the newest, so that no clock but the database's own is asked.
+    TRIM = "DELETE FROM changes WHERE at < (SELECT max(at) FROM changes) - $1 AND position < (SELECT max(position) FROM changes)";
+    BEAT = "INSERT INTO nodes (id, url, applied) VALUES ($1, $2, $3) \
+            ON CONFLICT (id) DO UPDATE SET applied = excluded.applied, heartbeat_at = excluded.heartbeat_at";
+    LIST_NODES = "SELECT id, url, applied FROM nodes WHERE heartbeat_at >= (SELECT max(heartbeat_at) FROM nodes) - $1 ORDER BY id";
+    TRIM_NODES = "DELETE FROM nodes WHERE heartbeat_at < (SELECT max(heartbeat_at) FROM nodes) - $1";
+    DELETE_NODE = "DELETE FROM nodes WHERE id = $1";
+}
+
+/// How long a subject is remembered. Whatever is held in memory has to be read again sooner.
+const REMEMBERED: Duration = Duration::from_mins(15);
+/// From how many subjects on it is looked for those that can be forgotten.
+const MANY: usize = 10_000;
+
+/// A node that is alive.
+#[derive(Clone, Debug, FromRow)]
+pub struct Node {
+    /// Its id: another one with each start.
+    pub id: Uuid,
+    /// Where it listens.
+    pub url: String,
+    /// Up to where it has followed the changes.
+    pub applied: i64,
+}
+
+#[derive(FromRow)]
+struct ChangeRow {
+    position: i64,
+    subject: Uuid,
+}
+
+/// What this node knows of the changes.
+#[derive(Clone, Debug)]
+pub struct Changes(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    known: RwLock<Known>,
+    woken: Notify,
+}
+
+#[derive(Debug)]
+struct Known {
+    /// Up to where the log was followed, without a gap.
+    applied: i64,
+    /// What was read before this position counts no more.
+    floor: i64,
+    /// The newest change of this node itself.
+    own: i64,
+    /// Where something last changed of whom, and when this node learned of it.
+    subjects: HashMap<Uuid, (i64, Instant)>,
+    /// When the last look at the log began that came to its end.
+    viewed: Instant,
+}
+
+impl Changes {
+    #[expect(clippy::disallowed_methods, reason = "the age of a view is measured on the monotonic clock, and no rule of the domain depends on it")]
+    fn new(applied: i64) -> Self {
+        let known = Known { applied, floor: 0, own: 0, subjects: HashMap::new(), viewed: Instant::now() };
+        Self(Arc::new(Shared { known: RwLock::new(known), woken: Notify::new() }))
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.0.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.0.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to where the log was followed. To be asked before something is read that is to be held.
+    #[must_use]
+    pub fn applied(&self) -> i64 {
+        self.read().applied
+    }
+
+    /// The newest change that this node itself made.
+    #[must_use]
+    pub fn own(&self) -> i64 {
+        self.read().own
+    }
+
+    /// Whether what was read at `position` still counts: nothing is known to have changed since of what it is about.
+    #[must_use]
+    pub fn hold(&self, position: i64, subjects: &[Uuid]) -> bool {
+        let known = self.read();
+        position >= known.floor && subjects.iter().all(|subject| known.subjects.get(subject).is_none_or(|(changed, _)| *changed <= position))
+    }
+
+    /// How old this node's view of the log is.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.read().viewed.elapsed()
+    }
+
+    /// Lets whoever follows the log look at once.
+    pub fn wake(&self) {
+        self.0.woken.notify_one();
+    }
+
+    /// Waits until there is something to look for.
+    pub async fn woken(&self) {
+        self.0.woken.notified().await;
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "what is remembered is measured on the monotonic clock")]
+    pub(super) fn apply_own(&self, subjects: &BTreeSet<Uuid>, position: i64) {
+        let now = Instant::now();
+        let mut known = self.write();
+        known.own = known.own.max(position);
+        for subject in subjects {
+            known.note(*subject, position, now);
+        }
+        drop(known);
+        self.wake();
+    }
+
+    /// Takes in what a look at the log found that began at `began`. `last`: there is no more.
+    fn apply(&self, found: &[ChangeRow], began: Instant, last: bool) {
+        let mut known = self.write();
+        for change in found {
+            known.note(change.subject, change.position, began);
+            known.applied = known.applied.max(change.position);
+        }
+        if last {
+            // What was trimmed from the log meanwhile, nobody can know.
+            if began.saturating_duration_since(known.viewed) > REMEMBERED / 2 {
+                known.floor = known.applied;
+            }
+            known.viewed = known.viewed.max(began);
+        }
+        if known.subjects.len() > MANY {
+            known.subjects.retain(|_, (_, learned)| began.saturating_duration_since(*learned) < REMEMBERED);
+        }
+    }
+}
+
+impl Known {
+    fn note(&mut self, subject: Uuid, position: i64, now: Instant) {
+        let entry = self.subjects.entry(subject).or_insert((position, now));
+        if entry.0 < position {
+            *entry = (position, now);
+        }
+    }
+}
+
+impl Tx {
+    /// Writes what changed to the log. Returns the position of the last.
+    pub(super) async fn append_changes(&mut self) -> Result<i64, StoreError> {
+        dialect::order_changes(self).await?;
+        let mut position = 0;
+        for subject in &self.changed {
+            position = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(APPEND).bind(*subject).fetch_one(&mut **tx).await)?;
+        }
+        Ok(position)
+    }
+}
+
+impl Store {
+    pub(super) async fn opened(read: Db, write: Db, watch: Db) -> Result<Self, StoreError> {
+        let newest: i64 = on!(Db, &watch, |pool| sqlx::query_scalar(NEWEST).fetch_one(pool).await)?;
+        Ok(Self { read, write, watch, changes: Changes::new(newest) })
+    }
+
+    /// What this node knows of the changes.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// Takes in what changed since the last look.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    #[expect(clippy::disallowed_methods, reason = "the age of a view is measured on the monotonic clock, from before the read")]
+    pub async fn follow_changes(&self) -> Result<(), StoreError> {
+        const BATCH: i64 = 1_000;
+        loop {
+            let (began, after) = (Instant::now(), self.changes.applied());
+            let found: Vec<ChangeRow> = on!(Db, &self.watch, |pool| sqlx::query_as(LIST).bind(after).bind(BATCH).fetch_all(pool).await)?;
+            let last = i64::try_from(found.len()).unwrap_or(BATCH) < BATCH;
+            self.changes.apply(&found, began, last);
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Wakes whoever follows the changes when another node has made one, until the connection breaks.
+    ///
+    /// # Errors
+    /// Where the database cannot be reached.
+    pub async fn listen_to_changes(&self) -> Result<(), StoreError> {
+        dialect::listen(&self.watch, &self.changes).await
+    }
+
+    /// Says that a node is alive, and up to where it has followed the changes.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn beat(&self, node: &Node) -> Result<(), StoreError> {
+        on!(Db, &self.watch, |pool| sqlx::query(BEAT).bind(node.id).bind(&node.url).bind(node.applied).execute(pool).await.map(drop))
+            .map_err(StoreError::from)
+    }
+
+    /// Lists the nodes that said so within this time before the last that did.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn list_nodes(&self, within: Duration) -> Result<Vec<Node>, StoreError> {
+        on!(Db, &self.read, |pool| sqlx::query_as(LIST_NODES).bind(micros(within)).fetch_all(pool).await).map_err(StoreError::from)
+    }
+
+    /// Forgets a node that stops.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_node(&self, id: Uuid) -> Result<(), StoreError> {
+        on!(Db, &self.watch, |pool| sqlx::query(DELETE_NODE).bind(id).execute(pool).await.map(drop)).map_err(StoreError::from)
+    }
+
+    /// Forgets changes and nodes that are this much older than the newest.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn trim_changes(&self, older: Duration) -> Result<(), StoreError> {
+        for sql in [TRIM, TRIM_NODES] {
+            on!(Db, &self.watch, |pool| sqlx::query(sql).bind(micros(older)).execute(pool).await.map(drop))?;
+        }
+        Ok(())
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Uuid = Uuid::from_u128(1);
+    const TWO: Uuid = Uuid::from_u128(2);
+
+    fn change(position: i64, subject: Uuid) -> ChangeRow {
+        ChangeRow { position, subject }
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_counts_no_more() {
+        let changes = Changes::new(10);
+        let position = changes.applied();
+        assert!(changes.hold(position, &[ONE, TWO]));
+        changes.apply(&[change(11, ONE)], Instant::now(), true);
+        assert!(!changes.hold(position, &[ONE, TWO]) && changes.hold(position, &[TWO]));
+        assert!(changes.hold(changes.applied(), &[ONE, TWO]));
+    }
+
+    #[test]
+    fn a_change_of_one_s_own_counts_before_it_is_followed() {
+        let changes = Changes::new(10);
+        changes.apply_own(&BTreeSet::from([ONE]), 12);
+        // What is read now may be from before change 11 of somebody else, so that it is not held until that is known.
+        assert!(!changes.hold(changes.applied(), &[ONE]) && changes.hold(changes.applied(), &[TWO]));
+        changes.apply(&[change(11, TWO), change(12, ONE)], Instant::now(), true);
+        assert!(changes.hold(changes.applied(), &[ONE, TWO]));
+        assert_eq!(changes.own(), 12);
+    }
+
+    #[test]
+    fn after_a_long_time_without_a_view_nothing_is_believed() {
+        let changes = Changes::new(10);
+        let position = changes.applied();
+        changes.apply(&[change(500, TWO)], Instant::now() + REMEMBERED, true);
+        assert!(!changes.hold(position, &[ONE]) && changes.hold(500, &[ONE]));
+    }
+}
