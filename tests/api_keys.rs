@@ -30,7 +30,8 @@ on_both_engines! {
         let app = TestApp::start(engine).await;
         let admin = app.admin_client();
         let key = ci(&admin, Value::Null).await;
-        let changed = admin.patch(KEY, &json!({ "name": "github", "expires_in_days": 7 })).await.expect(200);
+        let mut changed = admin.patch(KEY, &json!({ "name": "github", "expires_in_days": 7 })).await.expect(200);
+        assert_eq!(changed.as_object_mut().unwrap().remove("propagation"), Some(json!({ "live_nodes": 1, "confirmed": 1 })));
         assert_eq!((&changed["name"], &changed["expires_at"]), (&json!("github"), &json!("2026-01-08T00:00:00Z")));
         assert_eq!(admin.get(KEY).await.problem(), code(404, "not_found"));
         let github = format!("{KEYS}/github");

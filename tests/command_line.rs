@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Output, Stdio};
 
-use crate::support::{Client, Process, command, hourpass, on_both_engines};
+use crate::support::{Client, Process, command, eventually, hourpass, on_both_engines};
 use serde_json::json;
 
 fn text(bytes: &[u8]) -> String {

@@ -33,6 +33,7 @@ mod model;
 mod organizations;
 mod outage;
 mod people;
+mod propagation;
 mod roles;
 mod running;
 mod seeds;

@@ -21,7 +21,7 @@ async fn postgres_goes_and_comes_back() {
     let (address, name) = rest.split_once('/').unwrap();
     let proxy = Proxy::start(address.to_owned()).await;
     let through = format!("{user}@{}/{name}", proxy.address);
-    let app = TestApp::start_at(database, &through, &[("HOURPASS_DATABASE__TIMEOUT", "300ms")]).await;
+    let app = TestApp::start_at(database, &through, &[("HOURPASS_DATABASE__TIMEOUT", "300ms"), ("HOURPASS_CACHE__ENTRIES", "0")]).await;
     let token = app.anyone().login(app.admin_key()).await.token();
     let keys = app.anyone().get("/.well-known/jwks.json").await.text;
 

@@ -29,5 +29,5 @@ impl Random for SystemRandom {
 /// The machine's own clock and randomness.
 #[must_use]
 pub fn system_sources() -> Sources {
-    Sources { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom) }
+    Sources::new(Arc::new(SystemClock), Arc::new(SystemRandom))
 }

@@ -156,7 +156,7 @@ impl Authenticator {
         // A JWT is three parts, and the first begins with {" in base64url.
         let ((principal, access), bound) = if credential.starts_with("eyJ") && credential.matches('.').count() == 2 {
             let claims = keys::verify(&self.context.signing.known(), credential, &self.context.issuer, now).map_err(invalid)?;
-            (self.by_token(&claims, now).await?, claims.narrowed.then(|| claims.access()))
+            (self.by_token(&claims).await?, claims.narrowed.then(|| claims.access()))
         } else {
             (self.by_key(&RawApiKey::from_presented(credential.to_owned()), origin, now).await?, None)
         };
@@ -196,23 +196,23 @@ impl Authenticator {
         if !self.direct_use {
             return Err(AuthenticationError::DirectUse);
         }
-        found.credential.check(now)?;
+        found.credential.check(self.context.sources.latest())?;
         self.context.usage.note(&found.credential, origin, now);
         Ok(of_key(&found))
     }
 
     /// A token is only as good as the key value or the sign-in that it was obtained with.
-    async fn by_token(&self, claims: &AccessTokenClaims, now: Timestamp) -> Result<(Principal, Access), AuthenticationError> {
+    async fn by_token(&self, claims: &AccessTokenClaims) -> Result<(Principal, Access), AuthenticationError> {
         match (claims.principal_type, claims.api_key_id, claims.sid) {
             (PrincipalType::ServiceAccount, Some(key), Some(grant)) => {
                 let found = self.context.memory.grant(grant).await?.filter(|found| found.credential.key.id == key);
                 let found = found.ok_or_else(|| invalid("the API key of the token is gone, or its tokens were ended"))?;
-                found.credential.check(now)?;
+                found.credential.check(self.context.sources.latest())?;
                 Ok(of_key(&found))
             }
             (PrincipalType::User, None, Some(session)) => {
                 let found = self.context.memory.session(session).await?.ok_or_else(|| invalid("the sign-in of the token is over"))?;
-                if found.credential.session.expires_at <= now {
+                if found.credential.session.expires_at <= self.context.sources.latest() {
                     return Err(invalid("the sign-in of the token is over"));
                 }
                 found.credential.holder.check()?;

@@ -293,7 +293,7 @@ impl Login {
         };
         // Read here and not before: comparing a password can take a while.
         let now = self.context.sources.now();
-        let error = match self.permit(&subject, &receiver, scope.as_deref(), now).await {
+        let error = match self.permit(&subject, &receiver, scope.as_deref()).await {
             Ok(permitted) => match self.issue(&subject, permitted, origin.clone(), now).await {
                 Ok(issued) => return Ok(issued),
                 Err(error) => error,
@@ -335,8 +335,8 @@ impl Login {
         }
     }
 
-    async fn permit(&self, subject: &Subject, receiver: &Receiver, scope: Option<&str>, now: Timestamp) -> Result<Permitted, LoginError> {
-        subject.check(now)?;
+    async fn permit(&self, subject: &Subject, receiver: &Receiver, scope: Option<&str>) -> Result<Permitted, LoginError> {
+        subject.check(self.context.sources.latest())?;
         let workspace = self.find_receiver(subject.organization(), receiver).await?;
         let assigned;
         let access = match subject {

@@ -4,9 +4,9 @@
 //! the same at once, one reads. What is not there is never held, so that a flood of unknown keys takes no place. A node that has not been able to follow the changes
 //! for longer than the bound holds nothing to be true, and says so.
 
-use std::cell::Cell;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
@@ -209,9 +209,9 @@ impl Memory {
         self.believe()?;
         let changes = self.store.changes();
         for _ in 0..TRIES {
-            let own = Cell::new(false);
+            let own = AtomicBool::new(false);
             let reading = async {
-                own.set(true);
+                own.store(true, Ordering::Relaxed);
                 hold(changes, &read).await
             };
             let held = match table.try_get_with_by_ref(&key, reading).await {
@@ -222,7 +222,7 @@ impl Memory {
                 },
             };
             // What this request itself has read, is as it was after it came in, whatever is known of it.
-            if own.get() || changes.hold(held.position, &held.subjects) {
+            if own.load(Ordering::Relaxed) || changes.hold(held.position, &held.subjects) {
                 return Ok(Some(Arc::clone(&held.value)));
             }
             table.invalidate(&key).await;

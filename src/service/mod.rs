@@ -17,6 +17,7 @@ mod upkeep;
 mod usage;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::domain::api_key::KeyPrefix;
 use crate::domain::random::Random;
@@ -49,9 +50,24 @@ pub struct Sources {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Arc<dyn Random>,
+    /// The latest present that was seen, in microseconds since the Unix epoch.
+    latest: Arc<AtomicI64>,
 }
 
 impl Sources {
+    /// Of this clock and this randomness.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self { clock, random, latest: Arc::new(AtomicI64::new(i64::MIN)) }
+    }
+
+    /// The latest present that was ever seen: what decides whether a key or a sign-in is over, so that none comes back when the clock is set back.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        let now = self.now().as_micros();
+        Timestamp::from_micros(self.latest.fetch_max(now, Ordering::Relaxed).max(now))
+    }
+
     /// The present.
     #[must_use]
     pub fn now(&self) -> Timestamp {

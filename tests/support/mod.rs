@@ -38,6 +38,16 @@ macro_rules! on_both_engines {
 }
 pub(crate) use on_both_engines;
 
+/// Waits until something becomes so that takes its time, such as what one process sees of another's work; not longer than ten seconds.
+pub async fn eventually(becomes: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(10), async {
+        while !becomes().await {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "it did not become so within ten seconds");
+}
+
 /// The payload of a token, unverified.
 pub fn claims(token: &str) -> serde_json::Value {
     part(token, 1)

@@ -46,5 +46,5 @@ impl Random for Seeded {
 pub fn seeded(clock: &MockClock) -> Sources {
     static SEED: AtomicU64 = AtomicU64::new(1);
     let random = StdRng::seed_from_u64(SEED.fetch_add(1, Ordering::Relaxed));
-    Sources { clock: Arc::new(clock.clone()), random: Arc::new(Seeded(Mutex::new(random))) }
+    Sources::new(Arc::new(clock.clone()), Arc::new(Seeded(Mutex::new(random))))
 }

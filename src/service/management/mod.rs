@@ -219,7 +219,7 @@ impl Management {
         let mut tx = self.store.begin().await?;
         self.lock_members(&mut tx, caller, locked).await?;
         tx.share_organization(caller.organization().id).await?;
-        let caller = caller.again(&mut tx, self.sources.now()).await?;
+        let caller = caller.again(&mut tx, self.sources.latest()).await?;
         require(&caller, permission, place)?;
         Ok((tx, caller))
     }
@@ -230,7 +230,7 @@ impl Management {
         let mut tx = self.store.begin().await?;
         self.lock_members(&mut tx, caller, locked).await?;
         tx.lock_organization(caller.organization().id).await?;
-        let caller = caller.again(&mut tx, self.sources.now()).await?;
+        let caller = caller.again(&mut tx, self.sources.latest()).await?;
         require(&caller, permission, place)?;
         Ok((tx, caller))
     }

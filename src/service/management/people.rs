@@ -162,14 +162,14 @@ impl Management {
         let sound =
             |found: Option<StoredInvitation>, now: Timestamp| found.filter(|it| it.expires_at > now).ok_or(ManagementError::InvalidInvitation);
         // First of all: a guess is not to cost a hash of a password.
-        let id = sound(self.store.find_invitation(&hash).await?, self.sources.now())?.user;
+        let id = sound(self.store.find_invitation(&hash).await?, self.sources.latest())?.user;
         let organization = self.store.find_user_credential(id).await?.ok_or(ManagementError::InvalidInvitation)?.organization.id;
         let password_hash = self.passwords.hash_chosen(password).await?;
         let mut tx = self.store.begin().await?;
         tx.lock_user(id).await?;
         tx.lock_organization(organization).await?;
         let now = self.sources.now();
-        let invitation = sound(tx.find_invitation(&hash).await?, now)?;
+        let invitation = sound(tx.find_invitation(&hash).await?, self.sources.latest())?;
         let credential = tx.find_user_credential(id).await?.ok_or(ManagementError::InvalidInvitation)?;
         credential.check().map_err(AuthenticationError::Refused)?;
         // Whoever made the link has a copy of it. The person may have been given more since, or the maker less.
@@ -213,7 +213,7 @@ impl Management {
         let hash = self.passwords.hash_chosen(new).await?;
         let mut tx = self.store.begin().await?;
         self.lock_members(&mut tx, caller, &[]).await?;
-        let caller = caller.again(&mut tx, self.sources.now()).await?;
+        let caller = caller.again(&mut tx, self.sources.latest()).await?;
         if tx.find_password_version(user.id).await? != Some(stored.version) {
             return Err(ManagementError::WrongPassword);
         }
