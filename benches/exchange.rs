@@ -1,4 +1,6 @@
-//! Exchanges a second, each with its durable record, beside what the same server and client do without any work: `GET /healthz`.
+//! Exchanges a second, each with its durable record, beside a bare handler that parses the form, hashes the key, signs with ES256 and answers: no database, no rules, no record.
+//!
+//! SQLite is measured twice, on a disk and in memory (`/dev/shm`), where the record costs everything but the wait for the disk.
 //!
 //! ```sh
 //! cargo bench --bench exchange                                                     # SQLite
@@ -16,8 +18,13 @@
 
 use std::time::{Duration, Instant};
 
+use actix_web::{App, HttpResponse, HttpServer, web};
+use aws_lc_rs::digest;
 use hourpass::app::{Application, system_sources};
 use hourpass::config::Config;
+use hourpass::domain::claims::AccessTokenClaims;
+use hourpass::domain::signing::SigningAlgorithm;
+use hourpass::keys::{SigningKey, mint};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
 const LASTING: Duration = Duration::from_secs(4);
@@ -26,6 +33,9 @@ const LASTING: Duration = Duration::from_secs(4);
 async fn main() {
     let folder = tempfile::tempdir().unwrap();
     run("SQLite", &format!("sqlite://{}", folder.path().join("exchange.db").display())).await;
+    if let Ok(memory) = tempfile::tempdir_in("/dev/shm") {
+        run("SQLite in /dev/shm", &format!("sqlite://{}", memory.path().join("exchange.db").display())).await;
+    }
     if let Ok(server) = std::env::var("TEST_POSTGRES_URL") {
         let name = format!("exchange_{}", std::process::id());
         let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
@@ -48,17 +58,46 @@ async fn run(engine: &str, url: &str) {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(application.run_until(async { drop(stopped.await) }));
 
-    println!("\n{engine}\n\n| connections | exchanges/s | p50 ms | p99 ms | healthz/s | ratio |\n|---|---|---|---|---|---|");
+    let bare = bare();
+    println!("\n{engine}\n\n| connections | exchanges/s | p50 ms | p99 ms | bare handler/s | ratio |\n|---|---|---|---|---|---|");
     let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1_000).build().unwrap();
     for connections in [1, 16, 64, 256] {
         let exchange = || client.post(format!("{base}/auth/login")).form(&[("password", key.expose())]);
         let (exchanges, times) = load(connections, exchange).await;
-        let (ceiling, _) = load(connections, || client.get(format!("{base}/healthz"))).await;
+        let (ceiling, _) = load(connections, || client.post(&bare).form(&[("password", key.expose())])).await;
         let at = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1_000.0;
         println!("| {connections} | {exchanges:.0} | {:.1} | {:.1} | {ceiling:.0} | {:.2} |", at(50), at(99), exchanges / ceiling);
     }
     drop(stop);
     running.await.unwrap().unwrap();
+}
+
+#[derive(serde::Deserialize)]
+struct Form {
+    password: String,
+}
+
+/// A server that only parses, hashes, signs and answers. Returns where.
+fn bare() -> String {
+    let key = web::Data::new(SigningKey::generate(SigningAlgorithm::Es256).unwrap().0);
+    let answer = async |key: web::Data<SigningKey>, form: web::Form<Form>| {
+        let hash = digest::digest(&digest::SHA256, form.password.as_bytes());
+        let now = system_sources().now();
+        let claims = serde_json::json!({
+            "iss": "http://127.0.0.1", "sub": "01a200fc-25b1-74f5-aa35-92a9abb6662b", "aud": "http://127.0.0.1", "client_id": "01a200fc-25b1-74f5-aa35-92a9abb6662b",
+            "iat": now.as_seconds(), "exp": now.as_seconds() + 3_600, "jti": "01a200fc-25b1-74f5-aa35-92a9abb6662b", "org_id": "01a200fc-25b1-74f5-aa35-92a9abb6662b",
+            "principal_type": "service_account", "name": format!("{:02x}", hash.as_ref()[0]),
+        });
+        let claims: AccessTokenClaims = serde_json::from_value(claims).unwrap();
+        let token = mint(&key, &claims).unwrap();
+        HttpResponse::Ok().json(serde_json::json!({ "access_token": token, "token_type": "bearer", "expires_in": 3_600 }))
+    };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server =
+        HttpServer::new(move || App::new().app_data(key.clone()).route("/", web::post().to(answer))).disable_signals().listen(listener).unwrap();
+    tokio::spawn(server.run());
+    url
 }
 
 /// Requests a second with so many at once, and how long each took, in order.

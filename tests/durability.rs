@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Database, Process, claims, hourpass, on_both_engines};
+use crate::support::{Client, Database, Engine, Process, claims, hourpass, on_both_engines};
 
 const ACCOUNTS: &str = "/api/v1/service_accounts";
 
@@ -26,17 +26,33 @@ fn admin_key(database: &Database) -> String {
 #[derive(Default)]
 struct Acknowledged {
     accounts: Vec<String>,
+    deactivated: Vec<String>,
+    /// Keys that were rotated without retention: the old value and the new.
+    rotated: Vec<(String, String)>,
     tokens: Vec<String>,
 }
 
-/// Makes accounts and exchanges keys until the server answers no more.
+/// How many times the server is killed: a few in every run, dozens with `HOURPASS_TEST_KILLS=50`.
+fn kills() -> usize {
+    std::env::var("HOURPASS_TEST_KILLS").map_or(3, |text| text.parse().unwrap())
+}
+
+/// Makes accounts, deactivates some and rotates keys of others, and exchanges keys, until the server answers no more.
 async fn work(client: Client, key: String, worker: usize, acknowledged: Arc<Mutex<Acknowledged>>, progress: tokio::sync::mpsc::UnboundedSender<()>) {
     for number in 0.. {
         let name = format!("ci-{worker}-{number}-{}", &key[8..14]);
         let made = client.with(&key).request(reqwest::Method::POST, ACCOUNTS).json(&json!({ "name": name })).send();
         let Ok(made) = made.await else { return };
         if made.status() == 201 {
-            acknowledged.lock().unwrap().accounts.push(name);
+            acknowledged.lock().unwrap().accounts.push(name.clone());
+            let done = if number % 2 == 0 {
+                deactivate(&client.with(&key), name, &acknowledged).await
+            } else {
+                rotate(&client.with(&key), &name, &acknowledged).await
+            };
+            if done.is_none() {
+                return;
+            }
         }
         let exchanged = client.request(reqwest::Method::POST, "/auth/login").form(&[("password", key.as_str())]).send();
         let Ok(exchanged) = exchanged.await else { return };
@@ -48,17 +64,40 @@ async fn work(client: Client, key: String, worker: usize, acknowledged: Arc<Mute
     }
 }
 
+async fn deactivate(client: &Client, name: String, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
+    let answer = client.request(reqwest::Method::PATCH, &format!("{ACCOUNTS}/{name}")).json(&json!({ "active": false })).send().await.ok()?;
+    if answer.status() == 200 {
+        acknowledged.lock().unwrap().deactivated.push(name);
+    }
+    Some(())
+}
+
+async fn rotate(client: &Client, name: &str, acknowledged: &Mutex<Acknowledged>) -> Option<()> {
+    let made = client.request(reqwest::Method::POST, &format!("{ACCOUNTS}/{name}/api_keys")).json(&json!({ "name": "key" })).send().await.ok()?;
+    let old = made.json::<Value>().await.ok()?;
+    let Some(old) = old["key"].as_str() else { return Some(()) };
+    let rotated = client.request(reqwest::Method::POST, &format!("{ACCOUNTS}/{name}/api_keys/key/rotate")).send().await.ok()?;
+    let new = rotated.json::<Value>().await.ok()?;
+    if let Some(new) = new["key"].as_str() {
+        acknowledged.lock().unwrap().rotated.push((old.to_owned(), new.to_owned()));
+    }
+    Some(())
+}
+
 on_both_engines! {
     async fn a_kill_in_mid_load_loses_nothing_acknowledged(engine: Engine) {
         let database = engine.database().await;
         let mut server = start(&database);
+        // With PostgreSQL, another node goes on beside the one that is killed.
+        let other = (engine == Engine::Postgres).then(|| start(&database));
         let key = admin_key(&database);
         let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
-        for round in 0..3 {
+        for round in 0..kills() {
             let (progress, mut progressed) = tokio::sync::mpsc::unbounded_channel();
-            let workers = (0..8).map(|worker| tokio::spawn(work(Client::new(&server.url), key.clone(), round * 8 + worker, Arc::clone(&acknowledged), progress.clone())));
-            let workers: Vec<_> = workers.collect();
-            for _ in 0..40 {
+            let begin = |url: &str, worker| tokio::spawn(work(Client::new(url), key.clone(), round * 8 + worker, Arc::clone(&acknowledged), progress.clone()));
+            let workers: Vec<_> = (0..6).map(|worker| begin(&server.url, worker)).collect();
+            let beside: Vec<_> = other.iter().flat_map(|other| (6..8).map(|worker| begin(&other.url, worker))).collect();
+            for _ in 0..30 {
                 progressed.recv().await.unwrap();
             }
             server.signal("KILL");
@@ -66,6 +105,7 @@ on_both_engines! {
             for worker in workers {
                 worker.await.unwrap();
             }
+            beside.iter().for_each(tokio::task::JoinHandle::abort);
             server = start(&database);
         }
 
@@ -75,7 +115,13 @@ on_both_engines! {
         let recorded: BTreeSet<_> = events.iter().filter_map(|event| event["details"]["jti"].as_str()).collect();
         let created: BTreeSet<_> = events.iter().filter(|event| event["action"] == "service_account.create").filter_map(|event| event["target_name"].as_str()).collect();
         let acknowledged = std::mem::take(&mut *acknowledged.lock().unwrap());
-        assert!(acknowledged.accounts.len() >= 100 && acknowledged.tokens.len() >= 120);
+        assert!(acknowledged.accounts.len() >= 60 && acknowledged.tokens.len() >= 60 && acknowledged.deactivated.len() >= 20 && acknowledged.rotated.len() >= 20);
+        for name in &acknowledged.deactivated {
+            assert_eq!(admin.get(&format!("{ACCOUNTS}/{name}")).await.expect(200)["active"], false, "the deactivation of {name} was acknowledged and is lost");
+        }
+        for (old, new) in &acknowledged.rotated {
+            assert_eq!((admin.login(old).await.status, admin.login(new).await.status), (401, 200), "a rotation was acknowledged and is lost");
+        }
         for token in &acknowledged.tokens {
             assert!(recorded.contains(claims(token)["jti"].as_str().unwrap()), "a token left without its record");
         }
