@@ -1,4 +1,5 @@
 //! Answers come from memory, and are never wrong for longer than the bound.
+#![expect(clippy::disallowed_methods, reason = "how long it takes is measured on the monotonic clock")]
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ impl Other {
     fn run(application: Application) -> Self {
         let client = Client::new(application.url());
         let (stop, stopped) = oneshot::channel::<()>();
-        let running = tokio::spawn(async move { application.run_until(async { drop(stopped.await) }).await.unwrap() });
+        let running = tokio::spawn(async move { Box::pin(application.run_until(async { drop(stopped.await) })).await.unwrap() });
         Self { client, stop: Some(stop), running }
     }
 
@@ -97,7 +98,7 @@ impl Subject {
     async fn make(admin: &Client, number: usize) -> Self {
         let make = async |path: &str, body: Value| admin.post(path, &body).await.expect(201);
         let (account, role, team) = (format!("ci-{number}"), format!("role-{number}"), format!("team-{number}"));
-        let made = make(ACCOUNTS, json!({ "name": account, "default_key": true })).await;
+        let born = make(ACCOUNTS, json!({ "name": account, "default_key": true })).await;
         make("/api/v1/roles", json!({ "name": role, "level": "organization", "permissions": ["audit.read"] })).await;
         make("/api/v1/teams", json!({ "name": team })).await;
         let given = make(ASSIGNMENTS, json!({ "team": team, "role": role })).await;
@@ -105,13 +106,13 @@ impl Subject {
         let id = |value: &Value, name: &str| value[name].as_str().unwrap().to_owned();
         let names = vec![
             ("ACCOUNT", account),
-            ("KEY", id(&made, "api_key_id")),
+            ("KEY", id(&born, "api_key_id")),
             ("GIVEN", id(&given, "id")),
             ("ROLE", role),
             ("TEAM", team),
-            ("MEMBER", id(&made, "id")),
+            ("MEMBER", id(&born, "id")),
         ];
-        Self { key: id(&made, "key"), names }
+        Self { key: id(&born, "key"), names }
     }
 
     async fn change(&self, admin: &Client, change: &Change) -> Answer {
@@ -370,5 +371,58 @@ async fn a_node_that_sees_nothing_refuses_and_recovers() {
     assert_eq!(me(&other.client, &token).await.problem().0, 401);
     eventually(async || other.client.get("/readyz").await.status == 200).await;
     assert_eq!(other.client.login(app.admin_key()).await.status, 200);
+    other.stop().await;
+}
+
+/// One node loses the database in mid-load and finds it again, while the other goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_goes_in_mid_load_costs_503s_and_nothing_else() {
+    const BOUND: Duration = Duration::from_secs(1);
+    let app = TestApp::start(Engine::Postgres).await;
+    let (user, rest) = app.database.url.split_once('@').unwrap();
+    let (address, name) = rest.split_once('/').unwrap();
+    let proxy = Proxy::start(address.to_owned()).await;
+    let through = format!("{user}@{}/{name}", proxy.address);
+    let settings = [
+        ("HOURPASS_DATABASE__URL", through.as_str()),
+        ("HOURPASS_STALENESS__BOUND", "1s"),
+        ("HOURPASS_DATABASE__TIMEOUT", "500ms"),
+        ("HOURPASS_SERVER__PUBLIC_URL", app.url.as_str()),
+    ];
+    let other = Other::beside(&app, &settings).await;
+    let admin = app.admin_client();
+    let (kept, ended) = (Subject::make(&admin, 0).await, Subject::make(&admin, 1).await);
+    for subject in [&kept, &ended] {
+        eventually(async || other.client.login(&subject.key).await.status == 200).await;
+    }
+    // Each key is exchanged over and over, and each answer is kept with the moment at which it was asked for.
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let load = |key: &str| {
+        let (client, key, stopped) = (other.client.clone(), key.to_owned(), stopped.clone());
+        tokio::spawn(async move {
+            let mut answers = Vec::new();
+            while !*stopped.borrow() {
+                let asked = Instant::now();
+                answers.push((asked, client.login(&key).await.status));
+            }
+            answers
+        })
+    };
+    let (first, second) = (load(&kept.key), load(&ended.key));
+    proxy.set_open(false);
+    let cut = Instant::now();
+    admin.patch(&format!("{ACCOUNTS}/ci-1"), &json!({ "active": false })).await.expect(200);
+    let deactivated = Instant::now();
+    eventually(async || cut.elapsed() > BOUND * 2).await;
+    proxy.set_open(true);
+    eventually(async || other.client.login(&kept.key).await.status == 200).await;
+    eventually(async || other.client.login(&ended.key).await.status == 401).await;
+    stop.send_replace(true);
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert!(first.iter().all(|(_, status)| [200, 503].contains(status)), "{first:?}");
+    assert!(first.iter().any(|(_, status)| *status == 503));
+    let late = second.iter().filter(|(asked, status)| *status == 200 && *asked > deactivated + BOUND);
+    assert_eq!(late.count(), 0, "a token for a key that was deactivated longer ago than the bound");
+    assert!(second.iter().all(|(_, status)| [200, 401, 503].contains(status)));
     other.stop().await;
 }

@@ -153,3 +153,36 @@ async fn an_answer_has_a_deadline() {
     let answered = tokio::time::timeout(Duration::from_secs(20), app.anyone().login(app.admin_key())).await.unwrap();
     assert_eq!(answered.status, 200);
 }
+
+/// Records wait in a queue that is bounded; what is in it is written, also when the last of those who hand over records has gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_of_records_is_bounded_and_drained() {
+    const QUEUE: usize = 4_096;
+    let app = TestApp::start(Engine::Sqlite).await;
+    let (recorder, writing) = hourpass::service::Recorder::new(app.store.clone());
+    let event = |number: u128| hourpass::domain::audit::Event {
+        id: hourpass::domain::id::AuditEventId(uuid::Uuid::from_u128(number)),
+        organization_id: None,
+        occurred_at: hourpass::domain::time::Timestamp::from_micros(0),
+        actor: hourpass::domain::audit::Actor::system(),
+        action: hourpass::domain::audit::Action::TokenIssue,
+        target: hourpass::domain::audit::Target::hourpass(),
+        outcome: hourpass::domain::audit::Outcome::Granted,
+        origin: hourpass::domain::audit::Origin::default(),
+        token_expires_at: None,
+        details: None,
+    };
+    // Nobody writes yet.
+    let mut queued: Vec<_> = (0..QUEUE).map(|number| Box::pin(recorder.record(event(number as u128)))).collect();
+    for one in &mut queued {
+        assert!(futures_util::poll!(one).is_pending());
+    }
+    let refused = recorder.record(event(QUEUE as u128)).await;
+    assert_eq!(refused, Err(hourpass::service::RecordError::Unavailable));
+    let writing = tokio::spawn(writing);
+    for one in queued {
+        assert_eq!(one.await, Ok(()));
+    }
+    drop(recorder);
+    writing.await.unwrap();
+}

@@ -44,7 +44,7 @@ on_both_engines! {
         assert_eq!(admin.delete(&format!("/api/v1/teams/ops/members/{id}")).await.status, 204);
         assert_eq!(admin.delete(&format!("/api/v1/teams/ops/members/{id}")).await.problem().0, 404);
         assert_eq!(by_key().await.problem(), (403, "access_denied".to_owned()));
-        let event = admin.get("/api/v1/audit_events?action=team.remove_member").await.expect(200)["items"][0].clone();
+        let event = admin.get("/api/v1/audit_events?action=team.remove_member&target=ops").await.expect(200)["items"][0].clone();
         assert_eq!((&event["target_name"], &event["details"]), (&json!("ops"), &json!({ "member_id": id, "member": "ci" })));
         admin.patch("/api/v1/teams/ops", &json!({ "name": "platform" })).await.expect(200);
         assert_eq!(by_password().await.status, 200);

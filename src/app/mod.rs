@@ -99,6 +99,8 @@ impl Application {
         let memory = Memory::new(store.clone(), config.cache.entries, config.staleness.bound);
         let node = NodeId::generate(sources.now(), sources.random());
         let follower = Follower::new(store.clone(), node.0, url.clone(), config.staleness.bound, config.staleness.confirm_wait);
+        // Before it answers anybody, so that the others wait for it from the beginning.
+        follower.join().await?;
         let context = Context {
             store: store.clone(),
             memory: memory.clone(),
@@ -189,8 +191,13 @@ impl Application {
             () = self.follower.run() => {}
             () = stop => {
                 tracing::info!("stopping");
-                let graceful = tokio::time::timeout(self.shutdown_grace, async { tokio::join!(self.handle.stop(true), &mut server) }).await;
-                if graceful.is_err() {
+                let graceful = tokio::time::timeout(self.shutdown_grace, async { tokio::join!(self.handle.stop(true), &mut server) });
+                // Requests in progress are still answered from memory, which has to be kept right.
+                let given_up = tokio::select! {
+                    ended = graceful => ended.is_err(),
+                    () = self.follower.run() => false,
+                };
+                if given_up {
                     tracing::warn!("requests were still in progress at the end of server.shutdown_grace, and are given up");
                 }
             }

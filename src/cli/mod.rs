@@ -60,7 +60,7 @@ fn execute(arguments: Arguments) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match arguments.command.unwrap_or(Command::Serve) {
-            Command::Serve => serve::run(config).await,
+            Command::Serve => Box::pin(serve::run(config)).await,
             Command::Admin(command) => command.run(config).await,
             Command::Healthcheck(command) => command.run(&config).await,
         }

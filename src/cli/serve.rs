@@ -27,7 +27,7 @@ pub(super) async fn run(config: Config) -> Outcome {
     }
     say(&format!("listening on {}", application.url()));
     tracing::info!(issuer = application.issuer(), "started");
-    Ok(application.run_until(stop).await?)
+    Ok(Box::pin(application.run_until(stop)).await?)
 }
 
 /// What to do where the secrets of the first start were not seen.

@@ -47,7 +47,18 @@ impl Follower {
 
     /// Follows until it is dropped.
     pub async fn run(&self) {
-        tokio::join!(self.follow(), self.listen(), self.trim());
+        tokio::join!(self.follow(), self.beat(), self.listen(), self.trim());
+    }
+
+    /// Says that this node is there, and how far it is.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn join(&self) -> Result<(), StoreError> {
+        let applied = self.store.changes().applied();
+        self.store.beat(&Node { id: self.id, url: self.url.clone(), applied }).await?;
+        self.look(applied).await;
+        Ok(())
     }
 
     /// Says that this node is gone.
@@ -75,7 +86,7 @@ impl Follower {
     /// Waits until all live nodes answer by everything that this one has changed so far, or for as long as the settings allow.
     pub async fn confirm(&self) -> Propagation {
         let wanted = self.store.changes().own();
-        let waited = timeout(self.confirm_wait, async {
+        let confirming = timeout(self.confirm_wait, async {
             loop {
                 let seen = self.look(wanted).await;
                 if seen.confirmed == seen.live_nodes {
@@ -84,7 +95,7 @@ impl Follower {
                 sleep(CONFIRM_EVERY).await;
             }
         });
-        match waited.await {
+        match confirming.await {
             Ok(seen) => seen,
             Err(_) => self.count(wanted),
         }
@@ -109,23 +120,11 @@ impl Follower {
         self.bound * 2
     }
 
-    #[expect(clippy::disallowed_methods, reason = "how often it is looked is measured on the monotonic clock")]
     async fn follow(&self) {
-        let (mut beaten, mut told) = (None::<(Instant, i64)>, false);
+        let mut told = false;
         loop {
-            let looked = async {
-                self.store.follow_changes().await?;
-                let applied = self.store.changes().applied();
-                let due = beaten.is_none_or(|(at, last)| last != applied || at.elapsed() >= self.bound / 2);
-                if due {
-                    self.store.beat(&Node { id: self.id, url: self.url.clone(), applied }).await?;
-                    beaten = Some((Instant::now(), applied));
-                    self.look(applied).await;
-                }
-                Ok::<_, StoreError>(())
-            };
             // One that hangs is given up, so that the next can succeed within the bound.
-            let failed = match timeout(self.bound / 2, looked).await {
+            let failed = match timeout(self.bound / 2, self.store.follow_changes()).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(_) => Some("the database does not answer".to_owned()),
@@ -141,6 +140,16 @@ impl Follower {
                 sleep(self.bound / 16).await;
             }
             let _woken_or_due = timeout(self.bound / 4, self.store.changes().woken()).await;
+        }
+    }
+
+    /// Apart from following, which a write that has to wait is not to hold up.
+    async fn beat(&self) {
+        loop {
+            if let Ok(Err(error)) = timeout(self.bound, self.join()).await {
+                tracing::debug!(%error, "the other nodes cannot be told how far this one is");
+            }
+            let _advanced_or_due = timeout(self.bound / 2, self.store.changes().advanced()).await;
         }
     }
 

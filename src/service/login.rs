@@ -465,9 +465,18 @@ impl Login {
             self.recorder.record(event).await?;
         }
         if let Subject::Key(known) = subject {
+            self.check_again(known).await?;
             self.context.usage.note(&known.credential, &origin, now);
         }
         Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope, authorization_details: claims.authorization_details })
+    }
+
+    /// Looks at a key again, after its record was waited for: what was held of it then may be too old by now.
+    async fn check_again(&self, known: &Arc<Known<KeyCredential>>) -> Result<(), LoginError> {
+        let now = self.context.memory.grant(known.credential.value.grant).await?.ok_or(LoginError::UnknownKey)?;
+        now.credential.check(self.context.sources.latest())?;
+        // Whoever asks again gets what is right now.
+        if now.access == known.access { Ok(()) } else { Err(StoreError::changed_meanwhile().into()) }
     }
 
     /// As RFC 9396 writes them, with the slugs of the parts.

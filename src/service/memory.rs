@@ -18,7 +18,7 @@ use crate::domain::credential::{KeyCredential, SessionCredential};
 use crate::domain::entity::Workspace;
 use crate::domain::id::{OrganizationId, ProjectId, Reference, SessionId, WorkspaceId};
 use crate::domain::permission::Permission;
-use crate::store::{Changes, Holder, Store, StoreError};
+use crate::store::{Changes, Holder, Position, Store, StoreError};
 
 /// How long anything is held at most: shorter than changes are remembered.
 const HELD: Duration = Duration::from_mins(5);
@@ -51,7 +51,7 @@ pub enum WorkspaceName {
 #[derive(Debug)]
 struct Held<T> {
     value: Arc<T>,
-    position: i64,
+    position: Position,
     subjects: Vec<Uuid>,
 }
 
@@ -217,6 +217,8 @@ impl Memory {
             let held = match table.try_get_with_by_ref(&key, reading).await {
                 Ok(held) => held,
                 Err(nothing) => match &*nothing {
+                    // Somebody else's read may have begun before what this request asks for was made.
+                    Nothing::Missing if !own.load(Ordering::Relaxed) => continue,
                     Nothing::Missing => return Ok(None),
                     Nothing::Failed(error) => return Err(StoreError::of_another(error)),
                 },
@@ -233,7 +235,7 @@ impl Memory {
 
 /// Reads something to be held: as of where the changes were followed to before.
 async fn hold<T>(changes: &Changes, read: &impl AsyncFn() -> Result<Option<(Vec<Uuid>, T)>, StoreError>) -> Result<Arc<Held<T>>, Nothing> {
-    let position = changes.applied();
+    let position = changes.position();
     match read().await {
         Ok(Some((subjects, value))) => Ok(Arc::new(Held { value: Arc::new(value), position, subjects })),
         Ok(None) => Err(Nothing::Missing),

@@ -48,6 +48,14 @@ struct ChangeRow {
     subject: Uuid,
 }
 
+/// How far this node had followed the log when something was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Another one after the log was found to have gone back: the database is a copy from before.
+    generation: u64,
+    number: i64,
+}
+
 /// What this node knows of the changes.
 #[derive(Clone, Debug)]
 pub struct Changes(Arc<Shared>);
@@ -56,10 +64,13 @@ pub struct Changes(Arc<Shared>);
 struct Shared {
     known: RwLock<Known>,
     woken: Notify,
+    advanced: Notify,
 }
 
 #[derive(Debug)]
 struct Known {
+    /// Which log it is that is followed.
+    generation: u64,
     /// Up to where the log was followed, without a gap.
     applied: i64,
     /// What was read before this position counts no more.
@@ -75,8 +86,8 @@ struct Known {
 impl Changes {
     #[expect(clippy::disallowed_methods, reason = "the age of a view is measured on the monotonic clock, and no rule of the domain depends on it")]
     fn new(applied: i64) -> Self {
-        let known = Known { applied, floor: 0, own: 0, subjects: HashMap::new(), viewed: Instant::now() };
-        Self(Arc::new(Shared { known: RwLock::new(known), woken: Notify::new() }))
+        let known = Known { generation: 0, applied, floor: 0, own: 0, subjects: HashMap::new(), viewed: Instant::now() };
+        Self(Arc::new(Shared { known: RwLock::new(known), woken: Notify::new(), advanced: Notify::new() }))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -87,7 +98,14 @@ impl Changes {
         self.0.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Up to where the log was followed. To be asked before something is read that is to be held.
+    /// How far the log was followed. To be asked before something is read that is to be held.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let known = self.read();
+        Position { generation: known.generation, number: known.applied }
+    }
+
+    /// Up to where the log was followed.
     #[must_use]
     pub fn applied(&self) -> i64 {
         self.read().applied
@@ -101,9 +119,11 @@ impl Changes {
 
     /// Whether what was read at `position` still counts: nothing is known to have changed since of what it is about.
     #[must_use]
-    pub fn hold(&self, position: i64, subjects: &[Uuid]) -> bool {
+    pub fn hold(&self, Position { generation, number: position }: Position, subjects: &[Uuid]) -> bool {
         let known = self.read();
-        position >= known.floor && subjects.iter().all(|subject| known.subjects.get(subject).is_none_or(|(changed, _)| *changed <= position))
+        generation == known.generation
+            && position >= known.floor
+            && subjects.iter().all(|subject| known.subjects.get(subject).is_none_or(|(changed, _)| *changed <= position))
     }
 
     /// How old this node's view of the log is.
@@ -122,16 +142,44 @@ impl Changes {
         self.0.woken.notified().await;
     }
 
+    /// Waits until the log was followed further.
+    pub async fn advanced(&self) {
+        self.0.advanced.notified().await;
+    }
+
+    /// Takes in what this node itself is about to change.
     #[expect(clippy::disallowed_methods, reason = "what is remembered is measured on the monotonic clock")]
-    pub(super) fn apply_own(&self, subjects: &BTreeSet<Uuid>, position: i64) {
+    pub(super) fn note_own(&self, subjects: &BTreeSet<Uuid>, position: i64) {
         let now = Instant::now();
         let mut known = self.write();
-        known.own = known.own.max(position);
+        // No change can come before what was followed already, unless the database is a copy from before.
+        if position <= known.applied {
+            known.begin_anew(position - 1);
+        }
         for subject in subjects {
             known.note(*subject, position, now);
         }
+    }
+
+    /// Takes in that it was changed.
+    pub(super) fn confirm_own(&self, position: i64) {
+        let mut known = self.write();
+        known.own = known.own.max(position);
         drop(known);
         self.wake();
+    }
+
+    /// Takes in what the newest change is.
+    fn expect_newest(&self, newest: i64) {
+        let mut known = self.write();
+        if newest < known.applied {
+            tracing::error!(
+                newest,
+                followed = known.applied,
+                "the database has gone back to an earlier state; everything held in memory is forgotten"
+            );
+            known.begin_anew(newest);
+        }
     }
 
     /// Takes in what a look at the log found that began at `began`. `last`: there is no more.
@@ -140,6 +188,9 @@ impl Changes {
         for change in found {
             known.note(change.subject, change.position, began);
             known.applied = known.applied.max(change.position);
+        }
+        if !found.is_empty() {
+            self.0.advanced.notify_one();
         }
         if last {
             // What was trimmed from the log meanwhile, nobody can know.
@@ -155,6 +206,12 @@ impl Changes {
 }
 
 impl Known {
+    fn begin_anew(&mut self, applied: i64) {
+        self.generation += 1;
+        (self.applied, self.own, self.floor) = (applied, 0, 0);
+        self.subjects.clear();
+    }
+
     fn note(&mut self, subject: Uuid, position: i64, now: Instant) {
         let entry = self.subjects.entry(subject).or_insert((position, now));
         if entry.0 < position {
@@ -195,7 +252,9 @@ impl Store {
     pub async fn follow_changes(&self) -> Result<(), StoreError> {
         const BATCH: i64 = 1_000;
         loop {
-            let (began, after) = (Instant::now(), self.changes.applied());
+            let began = Instant::now();
+            self.changes.expect_newest(on!(Db, &self.watch, |pool| sqlx::query_scalar(NEWEST).fetch_one(pool).await)?);
+            let after = self.changes.applied();
             let found: Vec<ChangeRow> = on!(Db, &self.watch, |pool| sqlx::query_as(LIST).bind(after).bind(BATCH).fetch_all(pool).await)?;
             let last = i64::try_from(found.len()).unwrap_or(BATCH) < BATCH;
             self.changes.apply(&found, began, last);
@@ -213,12 +272,17 @@ impl Store {
         dialect::listen(&self.watch, &self.changes).await
     }
 
+    /// What writes that belong to no request go through: on SQLite they queue with all others, for its own lock is not fair.
+    fn beside(&self) -> &Db {
+        if matches!(self.write, Db::Sqlite(_)) { &self.write } else { &self.watch }
+    }
+
     /// Says that a node is alive, and up to where it has followed the changes.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn beat(&self, node: &Node) -> Result<(), StoreError> {
-        on!(Db, &self.watch, |pool| sqlx::query(BEAT).bind(node.id).bind(&node.url).bind(node.applied).execute(pool).await.map(drop))
+        on!(Db, self.beside(), |pool| sqlx::query(BEAT).bind(node.id).bind(&node.url).bind(node.applied).execute(pool).await.map(drop))
             .map_err(StoreError::from)
     }
 
@@ -235,7 +299,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn delete_node(&self, id: Uuid) -> Result<(), StoreError> {
-        on!(Db, &self.watch, |pool| sqlx::query(DELETE_NODE).bind(id).execute(pool).await.map(drop)).map_err(StoreError::from)
+        on!(Db, self.beside(), |pool| sqlx::query(DELETE_NODE).bind(id).execute(pool).await.map(drop)).map_err(StoreError::from)
     }
 
     /// Forgets changes and nodes that are this much older than the newest.
@@ -244,7 +308,7 @@ impl Store {
     /// Where the database fails.
     pub async fn trim_changes(&self, older: Duration) -> Result<(), StoreError> {
         for sql in [TRIM, TRIM_NODES] {
-            on!(Db, &self.watch, |pool| sqlx::query(sql).bind(micros(older)).execute(pool).await.map(drop))?;
+            on!(Db, self.beside(), |pool| sqlx::query(sql).bind(micros(older)).execute(pool).await.map(drop))?;
         }
         Ok(())
     }
@@ -255,6 +319,7 @@ fn micros(duration: Duration) -> i64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the age of a view is measured on the monotonic clock")]
 mod tests {
     use super::*;
 
@@ -268,29 +333,44 @@ mod tests {
     #[test]
     fn what_was_read_before_a_change_counts_no_more() {
         let changes = Changes::new(10);
-        let position = changes.applied();
+        let position = changes.position();
         assert!(changes.hold(position, &[ONE, TWO]));
         changes.apply(&[change(11, ONE)], Instant::now(), true);
         assert!(!changes.hold(position, &[ONE, TWO]) && changes.hold(position, &[TWO]));
-        assert!(changes.hold(changes.applied(), &[ONE, TWO]));
+        assert!(changes.hold(changes.position(), &[ONE, TWO]));
     }
 
     #[test]
     fn a_change_of_one_s_own_counts_before_it_is_followed() {
         let changes = Changes::new(10);
-        changes.apply_own(&BTreeSet::from([ONE]), 12);
+        changes.note_own(&BTreeSet::from([ONE]), 12);
+        changes.confirm_own(12);
         // What is read now may be from before change 11 of somebody else, so that it is not held until that is known.
-        assert!(!changes.hold(changes.applied(), &[ONE]) && changes.hold(changes.applied(), &[TWO]));
+        assert!(!changes.hold(changes.position(), &[ONE]) && changes.hold(changes.position(), &[TWO]));
         changes.apply(&[change(11, TWO), change(12, ONE)], Instant::now(), true);
-        assert!(changes.hold(changes.applied(), &[ONE, TWO]));
+        assert!(changes.hold(changes.position(), &[ONE, TWO]));
         assert_eq!(changes.own(), 12);
     }
 
     #[test]
     fn after_a_long_time_without_a_view_nothing_is_believed() {
         let changes = Changes::new(10);
-        let position = changes.applied();
+        let position = changes.position();
         changes.apply(&[change(500, TWO)], Instant::now() + REMEMBERED, true);
-        assert!(!changes.hold(position, &[ONE]) && changes.hold(500, &[ONE]));
+        assert!(!changes.hold(position, &[ONE]) && changes.hold(changes.position(), &[ONE]));
+    }
+
+    #[test]
+    fn nothing_is_believed_of_a_database_that_has_gone_back() {
+        let changes = Changes::new(100);
+        let position = changes.position();
+        changes.expect_newest(100);
+        assert!(changes.hold(position, &[ONE]));
+        changes.expect_newest(20);
+        assert!(!changes.hold(position, &[ONE]) && changes.applied() == 20);
+        // Or this node finds out by a change of its own.
+        let changes = Changes::new(100);
+        changes.note_own(&BTreeSet::from([ONE]), 21);
+        assert!(!changes.hold(position, &[ONE]) && !changes.hold(changes.position(), &[ONE]) && !changes.hold(position, &[TWO]));
     }
 }

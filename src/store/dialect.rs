@@ -21,6 +21,8 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// Any number that nobody else takes: "hourpass" in ASCII.
 const CHANGES_LOCK: i64 = 0x686F_7572_7061_7373;
+/// After so long without a notification, the connection for them is made anew.
+const SILENCE: Duration = Duration::from_secs(30);
 const CHANGES_CHANNEL: &str = "hourpass_changes";
 
 const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
@@ -78,11 +80,19 @@ async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout:
     migrate_postgres(&mut connection).await?;
     connection.close().await?;
     let milliseconds = timeout.as_millis().to_string();
-    let options = options.options([("lock_timeout", &milliseconds), ("statement_timeout", &milliseconds)]);
+    let options = options.options([
+        ("lock_timeout", milliseconds.as_str()),
+        ("statement_timeout", &milliseconds),
+        // A node that hangs, or has lost its network, in a transaction holds up all others no longer than this.
+        ("idle_in_transaction_session_timeout", &milliseconds),
+        ("tcp_keepalives_idle", "10"),
+        ("tcp_keepalives_interval", "5"),
+        ("tcp_keepalives_count", "3"),
+    ]);
     let watch = options.clone();
     let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(timeout).connect_with(options).await?;
-    // One for reading what changed, and one for listening.
-    let watch = PgPoolOptions::new().max_connections(2).acquire_timeout(timeout).connect_with(watch).await?;
+    // One for reading what changed, one for saying how far this node is, and one for listening.
+    let watch = PgPoolOptions::new().max_connections(3).acquire_timeout(timeout).connect_with(watch).await?;
     Store::opened(Db::Postgres(pool.clone()), Db::Postgres(pool), Db::Postgres(watch)).await
 }
 
@@ -156,8 +166,12 @@ pub(super) async fn listen(watch: &Db, changes: &Changes) -> Result<(), StoreErr
     let Db::Postgres(pool) = watch else { return std::future::pending().await };
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(CHANGES_CHANNEL).await?;
-    // Nothing is heard while the connection is made anew, so that is done by whoever calls this, who then looks by themselves.
-    while listener.try_recv().await?.is_some() {
+    // Nothing is heard while the connection is made anew, so that is done by whoever calls this, who then looks by themselves. And nobody is told of a connection that
+    // something on the way has forgotten, so that a silent one is given up.
+    while let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await {
+        if heard?.is_none() {
+            break;
+        }
         changes.wake();
     }
     Ok(())

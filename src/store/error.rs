@@ -31,6 +31,12 @@ impl StoreError {
         Self::Unavailable(sqlx::Error::Io(std::io::Error::other(format!("the changes of other nodes were last seen {} ms ago", age.as_millis()))))
     }
 
+    /// What an answer was made of has changed while it was made.
+    #[must_use]
+    pub fn changed_meanwhile() -> Self {
+        Self::Unavailable(sqlx::Error::Io(std::io::Error::other("what the answer was made of has changed meanwhile")))
+    }
+
     /// The failure of a read that somebody else made for several.
     #[must_use]
     pub fn of_another(error: &Self) -> Self {

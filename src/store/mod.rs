@@ -98,7 +98,7 @@ use uuid::Uuid;
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::KeyFilter;
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent};
-pub use changes::{Changes, Node};
+pub use changes::{Changes, Node, Position};
 pub use dialect::sqlite_directory;
 pub use error::StoreError;
 pub use invitation::StoredInvitation;
@@ -194,13 +194,15 @@ impl Tx {
     /// # Errors
     /// Where the database could not; then nothing of it counts as done.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        let position = if self.changed.is_empty() { None } else { Some(self.append_changes().await?) };
-        let done = on!(Engine, self.engine, |tx| tx.commit().await).map_err(StoreError::from);
-        // Also where it failed: nobody knows whether the database did it before the connection broke.
-        if let Some(position) = position {
-            self.changes.apply_own(&self.changed, position);
+        if self.changed.is_empty() {
+            return on!(Engine, self.engine, |tx| tx.commit().await).map_err(StoreError::from);
         }
-        done
+        let position = self.append_changes().await?;
+        // Before: whether or not the commit goes through, and whoever waits for it, nothing older is believed from now on.
+        self.changes.note_own(&self.changed, position);
+        on!(Engine, self.engine, |tx| tx.commit().await)?;
+        self.changes.confirm_own(position);
+        Ok(())
     }
 
     /// Notes that something changed of an account, a person or an organization that nodes hold in memory.

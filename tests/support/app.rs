@@ -55,7 +55,7 @@ impl TestApp {
         let memory = application.memory().clone();
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(async move {
-            let _closed = application.run_until(async { drop(stopped.await) }).await;
+            let _closed = Box::pin(application.run_until(async { drop(stopped.await) })).await;
         });
         Self { url, database, clock, store, admin, first_start, upkeep, memory, sources, _stop: stop }
     }

@@ -174,7 +174,9 @@ pub(crate) async fn accept(state: Data<State>, request: HttpRequest, payload: Pa
     let password = fields.check("password", password(sent.password));
     let password = fields.finish_with(password)?;
     let secret = RawApiKey::from_presented(sent.invitation);
-    Ok(Json(state.management.accept_invitation(&secret, &password, origin(&state, &request)).await?.into()))
+    let user = state.management.accept_invitation(&secret, &password, origin(&state, &request)).await?;
+    state.follower.confirm().await;
+    Ok(Json(user.into()))
 }
 
 pub(crate) async fn change_password(mut call: Call) -> Result<HttpResponse, ApiError> {
@@ -182,6 +184,6 @@ pub(crate) async fn change_password(mut call: Call) -> Result<HttpResponse, ApiE
     let mut fields = Fields::default();
     let new = fields.check("password", password(sent.password));
     let (old, new) = (SecretString::from(sent.old_password), fields.finish_with(new)?);
-    call.state.management.change_password(&call.caller, &old, &new, call.origin).await?;
-    Ok(HttpResponse::NoContent().finish())
+    call.state.management.change_password(&call.caller, &old, &new, call.origin.clone()).await?;
+    Ok(call.done().await)
 }
