@@ -1,6 +1,7 @@
 //! Answers come from memory, and are never wrong for longer than the bound.
 #![expect(clippy::disallowed_methods, reason = "how long it takes is measured on the monotonic clock")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hourpass::app::Application;
@@ -182,6 +183,24 @@ on_both_engines! {
             app.settle().await;
             assert_eq!(seen(&me(&app.anyone(), &subject.key).await), change.key, "{}: later", change.name);
         }
+    }
+
+    async fn of_many_that_ask_for_one_thing_one_reads(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let subject = Subject::make(&app.admin_client(), 0).await;
+        app.settle().await;
+        let (reads, hash) = (AtomicUsize::new(0), subject.hash());
+        let ask = || {
+            app.memory.key_read_by(hash, async || {
+                reads.fetch_add(1, Ordering::SeqCst);
+                // All the others ask meanwhile.
+                tokio::task::yield_now().await;
+                Ok(Some(app.memory.with_access(app.store.find_key_credential(&hash).await?.unwrap()).await?))
+            })
+        };
+        let found = futures_util::future::join_all((0..50).map(|_| ask())).await;
+        assert!(found.iter().all(|found| found.as_ref().is_ok_and(Option::is_some)));
+        assert_eq!(reads.load(Ordering::SeqCst), 1);
     }
 
     async fn what_one_node_changes_counts_at_the_other(engine: Engine) {

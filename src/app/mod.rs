@@ -93,7 +93,7 @@ impl Application {
 
         let usage = Arc::new(Usage::new(store.clone()));
         let upkeep = Upkeep::new(store.clone(), sources.clone(), Arc::clone(&usage), config.audit.retention);
-        let (recorder, writing) = Recorder::new(store.clone());
+        let (recorder, writing) = Recorder::new(store.clone(), Arc::clone(&usage), sources.clone());
         // On its own from now on; it ends with the last handler. A handler waits for its record, so a stop that waits for the handlers waits for the records.
         tokio::spawn(writing);
         let memory = Memory::new(store.clone(), config.cache.entries, config.staleness.bound);

@@ -4,8 +4,12 @@
 //! takes all the records that wait, commits them in one transaction, and tells each of those who wait. While it does, the next ones gather; the busier the server, the larger
 //! the batches. Nothing waits for a batch to fill.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
+use super::Sources;
+use super::usage::Usage;
 use crate::domain::audit::Event;
 use crate::store::{Store, StoreError};
 
@@ -41,9 +45,9 @@ pub struct Recorder(mpsc::Sender<Waiting>);
 
 impl Recorder {
     /// A recorder, and the task that has to be run for it. The task ends when the last recorder is dropped and everything is written.
-    pub fn new(store: Store) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(store: Store, usage: Arc<Usage>, sources: Sources) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), write_all(store, receiver))
+        (Self(sender), write_all(Writer { store, usage, sources }, receiver))
     }
 
     /// Writes a record. When this returns `Ok`, it survives a crash and a power cut.
@@ -57,16 +61,23 @@ impl Recorder {
     }
 }
 
-async fn write_all(store: Store, mut receiver: mpsc::Receiver<Waiting>) {
+/// Writes records, and what is due of the uses of keys with them.
+struct Writer {
+    store: Store,
+    usage: Arc<Usage>,
+    sources: Sources,
+}
+
+async fn write_all(writer: Writer, mut receiver: mpsc::Receiver<Waiting>) {
     let mut batch = Vec::with_capacity(BATCH);
     while receiver.recv_many(&mut batch, BATCH).await > 0 {
         let (events, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let mut result = write(&store, &events).await.map_err(RecordError::from);
+        let mut result = writer.write(&events).await.map_err(RecordError::from);
         // One that the database refuses is not to take the others with it.
         let alone = result == Err(RecordError::Refused) && events.len() > 1;
         for (event, done) in events.iter().zip(waiting) {
             if alone {
-                result = write(&store, std::slice::from_ref(event)).await.map_err(RecordError::from);
+                result = writer.write(std::slice::from_ref(event)).await.map_err(RecordError::from);
             }
             // Whoever waited may have gone.
             let _gone = done.send(result);
@@ -74,10 +85,19 @@ async fn write_all(store: Store, mut receiver: mpsc::Receiver<Waiting>) {
     }
 }
 
-async fn write(store: &Store, events: &[Event]) -> Result<(), StoreError> {
-    let mut tx = store.begin().await?;
-    for event in events {
-        tx.insert_event(event).await?;
+impl Writer {
+    async fn write(&self, events: &[Event]) -> Result<(), StoreError> {
+        let mut tx = self.store.begin().await?;
+        for event in events {
+            tx.insert_event(event).await?;
+        }
+        let now = self.sources.now();
+        let due = self.usage.due_for_a_ride(now);
+        let ride = Usage::ride(&mut tx, &due).await?;
+        tx.commit().await?;
+        if ride {
+            self.usage.rode(&due, now);
+        }
+        Ok(())
     }
-    tx.commit().await
 }

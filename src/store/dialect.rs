@@ -177,6 +177,24 @@ pub(super) async fn listen(watch: &Db, changes: &Changes) -> Result<(), StoreErr
     Ok(())
 }
 
+/// Begins a part of a transaction that may fail without the rest. On PostgreSQL it waits for nobody's lock for long; on SQLite there is none to wait for.
+pub(super) async fn begin_attempt(tx: &mut Tx) -> Result<(), StoreError> {
+    on!(Engine, &mut tx.engine, |tx| sqlx::query("SAVEPOINT attempt").execute(&mut **tx).await.map(drop))?;
+    if let Engine::Postgres(tx) = &mut tx.engine {
+        sqlx::query("SET LOCAL lock_timeout = '10ms'").execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// Ends the part that [`begin_attempt`] began: keeps what it did, or not.
+pub(super) async fn end_attempt(tx: &mut Tx, keep: bool) -> Result<(), StoreError> {
+    if !keep {
+        on!(Engine, &mut tx.engine, |tx| sqlx::query("ROLLBACK TO SAVEPOINT attempt").execute(&mut **tx).await.map(drop))?;
+    }
+    on!(Engine, &mut tx.engine, |tx| sqlx::query("RELEASE SAVEPOINT attempt").execute(&mut **tx).await.map(drop))?;
+    Ok(())
+}
+
 /// Brings the tables up to date. However many processes start at once, one does the work and the others wait for it: sqlx holds an advisory lock.
 async fn migrate_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
     let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;

@@ -205,6 +205,22 @@ impl Tx {
         Ok(())
     }
 
+    /// Begins a part that may fail without the rest: where a row is locked by somebody else, at once.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn begin_attempt(&mut self) -> Result<(), StoreError> {
+        dialect::begin_attempt(self).await
+    }
+
+    /// Ends that part: keeps what it did, or not.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn end_attempt(&mut self, keep: bool) -> Result<(), StoreError> {
+        dialect::end_attempt(self, keep).await
+    }
+
     /// Notes that something changed of an account, a person or an organization that nodes hold in memory.
     pub(in crate::store) fn note_change(&mut self, subject: Uuid) {
         self.changed.insert(subject);
