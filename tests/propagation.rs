@@ -204,7 +204,7 @@ on_both_engines! {
     }
 
     async fn what_one_node_changes_counts_at_the_other(engine: Engine) {
-        let app = TestApp::start(engine).await;
+        let app = TestApp::start_with(engine.database().await, &[("HOURPASS_STALENESS__CONFIRM_WAIT", "10s")]).await;
         let other = Other::beside(&app, &[]).await;
         let admin = app.admin_client();
         for (number, change) in changes().iter().enumerate() {
@@ -213,10 +213,8 @@ on_both_engines! {
             let token = other.client.login(&subject.key).await.token();
             assert_eq!(seen(&me(&other.client, &token).await), (200, true));
             let told = subject.change(&admin, change).await;
-            // SQLite has no way to wake another process, so that it may look a moment after the answer.
-            if engine == Engine::Postgres {
-                assert_eq!(propagation(&told), (2, 2), "{}: {}", change.name, told.text);
-            }
+            assert_eq!(propagation(&told), (2, 2), "{}: {}", change.name, told.text);
+            assert_eq!(seen(&me(&other.client, &subject.key).await), change.key, "{}: right after the answer", change.name);
             eventually(async || seen(&me(&other.client, &subject.key).await) == change.key).await;
             eventually(async || seen(&me(&other.client, &token).await) == change.token).await;
             let exchanged = other.client.login(&subject.key).await.status;
@@ -364,7 +362,7 @@ async fn a_node_that_sees_nothing_refuses_and_recovers() {
     let told = admin.patch(&format!("{ACCOUNTS}/ci-0"), &json!({ "active": false })).await;
     assert_eq!(propagation(&told), (2, 1));
     eventually(async || me(&other.client, &subject.key).await.status == 503).await;
-    assert!(cut.elapsed() < Duration::from_secs(3), "{:?}", cut.elapsed());
+    assert!(cut.elapsed() < Duration::from_secs(5), "{:?}", cut.elapsed());
     for answer in [
         me(&other.client, &subject.key).await,
         me(&other.client, &token).await,
