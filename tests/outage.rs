@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Answer, Client, Engine, Process, Proxy, TestApp, hourpass};
+use crate::support::{Answer, Client, Engine, Process, TestApp, hourpass};
 
 #[track_caller]
 fn assert_unavailable(answer: &Answer) {
@@ -17,10 +17,7 @@ fn assert_unavailable(answer: &Answer) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_goes_and_comes_back() {
     let database = Engine::Postgres.database().await;
-    let (user, rest) = database.url.split_once('@').unwrap();
-    let (address, name) = rest.split_once('/').unwrap();
-    let proxy = Proxy::start(address.to_owned()).await;
-    let through = format!("{user}@{}/{name}", proxy.address);
+    let (proxy, through) = database.behind_a_proxy().await;
     let app = TestApp::start_at(database, &through, &[("HOURPASS_DATABASE__TIMEOUT", "300ms"), ("HOURPASS_CACHE__ENTRIES", "0")]).await;
     let token = app.anyone().login(app.admin_key()).await.token();
     let keys = app.anyone().get("/.well-known/jwks.json").await.text;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use tokio::sync::{Barrier, oneshot};
 
-use crate::support::{Answer, Client, Engine, Proxy, TestApp, eventually, on_both_engines};
+use crate::support::{Answer, Client, Engine, TestApp, eventually, on_both_engines};
 
 const ACCOUNTS: &str = "/api/v1/service_accounts";
 const ASSIGNMENTS: &str = "/api/v1/role_assignments";
@@ -339,10 +339,7 @@ async fn warm_answers_read_no_row() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_sees_nothing_refuses_and_recovers() {
     let app = TestApp::start_with(Engine::Postgres.database().await, &[("HOURPASS_STALENESS__CONFIRM_WAIT", "100ms")]).await;
-    let (user, rest) = app.database.url.split_once('@').unwrap();
-    let (address, name) = rest.split_once('/').unwrap();
-    let proxy = Proxy::start(address.to_owned()).await;
-    let through = format!("{user}@{}/{name}", proxy.address);
+    let (proxy, through) = app.database.behind_a_proxy().await;
     let settings = [
         ("HOURPASS_DATABASE__URL", through.as_str()),
         ("HOURPASS_STALENESS__BOUND", "1s"),
@@ -396,10 +393,7 @@ async fn a_node_that_sees_nothing_refuses_and_recovers() {
 async fn a_database_that_goes_in_mid_load_costs_503s_and_nothing_else() {
     const BOUND: Duration = Duration::from_secs(1);
     let app = TestApp::start(Engine::Postgres).await;
-    let (user, rest) = app.database.url.split_once('@').unwrap();
-    let (address, name) = rest.split_once('/').unwrap();
-    let proxy = Proxy::start(address.to_owned()).await;
-    let through = format!("{user}@{}/{name}", proxy.address);
+    let (proxy, through) = app.database.behind_a_proxy().await;
     let settings = [
         ("HOURPASS_DATABASE__URL", through.as_str()),
         ("HOURPASS_STALENESS__BOUND", "1s"),

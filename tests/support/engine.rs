@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use sqlx::{Connection, Executor};
 use tempfile::TempDir;
 
+use super::Proxy;
+
 /// The engine that a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
@@ -16,6 +18,17 @@ pub enum Engine {
 pub struct Database {
     pub url: String,
     pub folder: TempDir,
+}
+
+impl Database {
+    /// A proxy before this PostgreSQL, and the URL by which the database is reached through it.
+    pub async fn behind_a_proxy(&self) -> (Proxy, String) {
+        let (user, rest) = self.url.split_once('@').unwrap();
+        let (address, name) = rest.split_once('/').unwrap();
+        let proxy = Proxy::start(address.to_owned()).await;
+        let url = format!("{user}@{}/{name}", proxy.address);
+        (proxy, url)
+    }
 }
 
 static COUNTER: AtomicU64 = AtomicU64::new(0);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::api_keys::{NewKey, NewKeyValue};
 use super::assignments::{FoundHolder, Spot};
-use super::{Changes, Management, ManagementError, Page, held, name_taken, no, require, require_cover};
+use super::{Changes, Management, ManagementError, Page, name_taken, no, record_of_own, require, require_cover};
 use crate::domain::access::{Given, Grant, Level, Place};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::attributes::{CustomClaims, Labels};
@@ -168,7 +168,7 @@ impl Management {
     /// Where the caller may not, or there is none.
     pub async fn delete_account(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<(), ManagementError> {
         let (mut tx, caller, account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
-        let held = held(&tx.list_assignments(Holder::ServiceAccount(account.id)).await?);
+        let held = record_of_own(&mut tx, Holder::ServiceAccount(account.id)).await?;
         tx.delete_service_account(account.id, self.sources.now()).await?;
         let (organization, target) = (Some(account.organization_id), Target::from(&account));
         let details = json!({ "name": account.name, "held": held });

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Management, ManagementError, Page, no, require};
+use super::{Management, ManagementError, Page, no, own, require};
 use crate::domain::access::{Given, Level, Place};
 use crate::domain::audit::{Action, Actor, Origin, Target};
 use crate::domain::entity::{Project, Workspace};
@@ -138,8 +138,7 @@ impl Management {
             return Err(ManagementError::Escalation(format!("{what} is more than you hold there")));
         }
         let held = tx.list_assignments(holder.holder).await?;
-        let through_team = |team: bool| matches!(holder.holder, Holder::Team(_)) || !team;
-        if held.iter().any(|it| it.given == given && it.place == spot.place && through_team(it.team.is_some())) {
+        if own(holder.holder, &held).any(|it| it.given == given && it.place == spot.place) {
             return Err(ManagementError::InUse(format!("{} holds that there already", holder.target.name)));
         }
         let id = self.insert_assignment(&mut tx, organization, &holder, &given, &spot, caller.actor(), origin).await?;

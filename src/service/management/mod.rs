@@ -344,10 +344,16 @@ pub(super) fn require(caller: &Caller, permission: &Permission, place: Place) ->
     if caller.access.holds(permission, place) { Ok(()) } else { Err(ManagementError::Forbidden(permission.clone(), there)) }
 }
 
+/// Of what someone holds, what they were given themselves: what came through a team is the team's.
+fn own(holder: Holder, held: &[Assignment]) -> impl Iterator<Item = &Assignment> {
+    let team = matches!(holder, Holder::Team(_));
+    held.iter().filter(move |it| team || it.team.is_none())
+}
+
 /// What someone was given themselves, for the record of its end.
-fn held(assignments: &[Assignment]) -> Value {
-    let own = assignments.iter().filter(|it| it.team.is_none());
-    own.map(|it| assignments::details(&it.given, it.place, None, None)).collect()
+async fn record_of_own(tx: &mut Tx, holder: Holder) -> Result<Value, StoreError> {
+    let held = tx.list_assignments(holder).await?;
+    Ok(own(holder, &held).map(|it| assignments::details(&it.given, it.place, None, None)).collect())
 }
 
 /// Refuses a caller who holds this permission nowhere in their organization.

@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 use serde_json::json;
 
-use super::{Changes, Management, ManagementError, Page, held, no, require, require_cover, taken};
+use super::{Changes, Management, ManagementError, Page, no, record_of_own, require, require_cover, taken};
 use crate::domain::access::{Access, Place};
 use crate::domain::api_key::{KeyPrefix, RawApiKey};
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
@@ -131,7 +131,7 @@ impl Management {
     pub async fn delete_user(&self, caller: &Caller, reference: &Reference, origin: Origin) -> Result<(), ManagementError> {
         let (mut tx, caller, user) = self.begin_with_user(caller, reference).await?;
         let administrators = tx.count_administrators(user.organization_id).await?;
-        let held = held(&tx.list_assignments(Holder::User(user.id)).await?);
+        let held = record_of_own(&mut tx, Holder::User(user.id)).await?;
         tx.delete_user(user.id).await?;
         self.keep_administrator(&mut tx, user.organization_id, administrators).await?;
         self.finish(tx, &caller, Action::UserDelete, Target::from(&user), origin, json!({ "email": user.email, "held": held })).await

@@ -1,11 +1,11 @@
 //! Teams and their members.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::assignments::{FoundHolder, HolderReference, details, find_again};
-use super::{Changes, Management, ManagementError, Page, name_taken, no, require, require_cover, taken};
-use crate::domain::access::{Assignment, Place};
+use super::assignments::{FoundHolder, HolderReference, find_again};
+use super::{Changes, Management, ManagementError, Page, name_taken, no, record_of_own, require, require_cover, taken};
+use crate::domain::access::Place;
 use crate::domain::audit::{Action, Origin, Target};
 use crate::domain::entity::Team;
 use crate::domain::id::{OrganizationId, Reference, TeamId};
@@ -104,7 +104,7 @@ impl Management {
         let organization = caller.organization().id;
         let team = find_in(&mut tx, organization, reference).await?;
         let administrators = tx.count_administrators(organization).await?;
-        let gave = assignments_of(&tx.list_assignments(Holder::Team(team.id)).await?);
+        let gave = record_of_own(&mut tx, Holder::Team(team.id)).await?;
         let members: Vec<_> = tx.list_team_members(team.id, Uuid::nil(), MOST_ON_RECORD).await?.into_iter().map(|it| it.name).collect();
         tx.delete_team(organization, team.id).await?;
         self.keep_administrator(&mut tx, organization, administrators).await?;
@@ -171,11 +171,6 @@ impl Management {
         };
         found.ok_or_else(|| no("team", reference))
     }
-}
-
-/// What a team was given, for the record of its end.
-fn assignments_of(assignments: &[Assignment]) -> Value {
-    assignments.iter().map(|it| details(&it.given, it.place, None, None)).collect()
 }
 
 /// As a member; a team is none of another team.

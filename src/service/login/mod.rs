@@ -1,5 +1,7 @@
 //! The exchange: an API key, or a person's password, for a short-lived access token.
 
+mod error;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -11,9 +13,8 @@ use serde_json::json;
 
 use super::Context;
 use super::memory::{Known, WorkspaceName};
-use super::passwords::{PasswordError, Passwords};
+use super::passwords::Passwords;
 use super::recorder::{RecordError, Recorder};
-use super::signing::SigningError;
 use crate::domain::access::{Access, Place};
 use crate::domain::api_key::{RawApiKey, without_keys};
 use crate::domain::attributes::CustomClaims;
@@ -28,6 +29,8 @@ use crate::domain::signing::SigningAlgorithm;
 use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
 use crate::store::{Holder, StoreError, StoredPassword};
+
+pub use error::LoginError;
 
 /// The life of a token for Hourpass itself, in seconds.
 const OWN_LIFETIME_SECONDS: i64 = 3_600;
@@ -89,102 +92,6 @@ pub struct Issued {
     pub scope: Option<String>,
     /// Its permissions in parts of the receiver only.
     pub authorization_details: Vec<AuthorizationDetail>,
-}
-
-/// Why no token was issued.
-#[derive(Debug, thiserror::Error)]
-pub enum LoginError {
-    /// Something that was never an API key of this server: its checksum does not hold.
-    #[error("this is not an API key of this server, or not all of it; check that it was copied whole")]
-    NoKey,
-    /// An unknown API key.
-    #[error("this API key is not known here; check that all of it was copied, and that it is a key of this server")]
-    UnknownKey,
-    /// An unknown address or a wrong password: which of them is not said.
-    #[error("the email address or the password is wrong; to exchange an API key, send it as password and leave username out")]
-    WrongPassword,
-    /// The secret is right, and refused all the same.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// Too many sign-ins at once.
-    #[error("too many sign-ins at once; try again in a second")]
-    Busy,
-    /// No such workspace in the caller's organization.
-    #[error("there is no workspace {0} in your organization; check the name, or leave it out for a token for Hourpass itself")]
-    InvalidTarget(String),
-    /// A login for a workspace that names none.
-    #[error("say which workspace: send workspace=<slug>, or post to /workspaces/<slug>/api/v1/login, or to the workspace's own host")]
-    NoTarget,
-    /// The caller may do nothing there.
-    #[error("you hold no permission in workspace {0}; ask an administrator for a role there")]
-    AccessDenied(String),
-    /// More permissions were asked for than are held.
-    #[error("the scope {0} is more than you hold there; leave scope out to get all that you hold")]
-    InvalidScope(String),
-    /// The token would be too long.
-    #[error(
-        "you hold so much there that the token would have {0} bytes, more than servers take in a header; ask for what you need with scope, or for a role in the whole workspace instead of many projects"
-    )]
-    TokenTooLarge(usize),
-    /// The database failed: the token is not issued.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The record could not be written: the token is not issued.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// There is no key to sign with.
-    #[error(transparent)]
-    Signing(#[from] SigningError),
-    /// A password cannot be compared.
-    #[error("{0}")]
-    Password(PasswordError),
-}
-
-impl LoginError {
-    /// The stable code of the error body.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NoKey | Self::UnknownKey | Self::WrongPassword => "invalid_credentials",
-            Self::Refused(refusal) => refusal.code(),
-            Self::Busy => "too_many_requests",
-            Self::InvalidTarget(_) | Self::NoTarget => "invalid_target",
-            Self::AccessDenied(_) => "access_denied",
-            Self::InvalidScope(_) => "invalid_scope",
-            Self::TokenTooLarge(_) => "token_too_large",
-            Self::Store(StoreError::Unavailable(_))
-            | Self::Signing(SigningError::Store(StoreError::Unavailable(_)))
-            | Self::Record(RecordError::Unavailable) => "unavailable",
-            Self::Store(_) | Self::Record(_) | Self::Signing(_) | Self::Password(_) => "internal_error",
-        }
-    }
-}
-
-impl LoginError {
-    /// Whether Hourpass failed, and did not refuse.
-    fn is_failure(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Record(_) | Self::Signing(_) | Self::Password(_))
-    }
-
-    /// Whether it is the refusal of someone who may be nobody at all.
-    fn is_of_a_stranger(&self) -> bool {
-        matches!(self, Self::UnknownKey | Self::WrongPassword)
-    }
-}
-
-impl From<KeyError> for LoginError {
-    fn from(error: KeyError) -> Self {
-        Self::Signing(error.into())
-    }
-}
-
-impl From<PasswordError> for LoginError {
-    fn from(error: PasswordError) -> Self {
-        match error {
-            PasswordError::Busy => Self::Busy,
-            PasswordError::Broken(_) | PasswordError::Common => Self::Password(error),
-        }
-    }
 }
 
 /// Who presented a valid secret.
