@@ -19,6 +19,8 @@ use crate::domain::id::OrganizationId;
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// How long it takes at least until an empty database is another's no more.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Any number that nobody else takes: "hourpass" in ASCII.
 const CHANGES_LOCK: i64 = 0x686F_7572_7061_7373;
 /// After so long without a notification, the connection for them is made anew.
@@ -96,8 +98,23 @@ async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout:
     Store::opened(Db::Postgres(pool.clone()), Db::Postgres(pool), Db::Postgres(watch)).await
 }
 
+/// Of several processes that open an empty database at once, one makes it, and the others wait. SQLite itself does not wait for whoever is just switching the file to WAL, so
+/// that is waited for here.
 async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
     make_private(options.get_filename())?;
+    let mut waited = Duration::ZERO;
+    loop {
+        match connect_sqlite(options.clone(), max_connections, timeout).await {
+            Err(StoreError::Unavailable(_)) if waited < timeout => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                waited += LOOK_AGAIN;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn connect_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
     let options = options
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
