@@ -88,9 +88,7 @@ async fn write_all(writer: Writer, mut receiver: mpsc::Receiver<Waiting>) {
 impl Writer {
     async fn write(&self, events: &[Event]) -> Result<(), StoreError> {
         let mut tx = self.store.begin().await?;
-        for event in events {
-            tx.insert_event(event).await?;
-        }
+        tx.insert_events(events).await?;
         let now = self.sources.now();
         let due = self.usage.due_for_a_ride(now);
         let ride = Usage::ride(&mut tx, &due).await?;

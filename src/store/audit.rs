@@ -1,5 +1,7 @@
 //! Audit events. They are only ever added, and pruned when they are old.
 
+use std::sync::LazyLock;
+
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -45,6 +47,37 @@ macro_rules! exchanges {
     };
 }
 
+/// Binds the values of an event, in the order of `INSERT`.
+macro_rules! bind {
+    ($query:expr, $event:expr) => {{
+        let (outcome, reason) = match $event.outcome {
+            Outcome::Granted => ("granted", None),
+            Outcome::Denied(reason) => ("denied", Some(reason)),
+        };
+        $query
+            .bind($event.id.0)
+            .bind($event.organization_id.map(|id| id.0))
+            .bind($event.occurred_at.as_micros())
+            .bind($event.actor.kind)
+            .bind($event.actor.id)
+            .bind(&$event.actor.name)
+            .bind($event.actor.api_key_id.map(|id| id.0))
+            .bind($event.actor.session_id.map(|id| id.0))
+            .bind($event.action.as_str())
+            .bind($event.action.resource())
+            .bind($event.target.kind)
+            .bind($event.target.id)
+            .bind(&$event.target.name)
+            .bind(outcome)
+            .bind(reason)
+            .bind($event.origin.address.map(|address| address.to_string()))
+            .bind($event.origin.user_agent.as_deref())
+            .bind($event.origin.request_id.map(|id| id.0))
+            .bind($event.token_expires_at.map(Timestamp::as_micros))
+            .bind($event.details.as_ref().map(ToString::to_string))
+    }};
+}
+
 statements! {
     INSERT = "INSERT INTO audit_events (id, organization_id, occurred_at, actor_kind, actor_id, actor_name, api_key_id, session_id, action, resource, \
               target_kind, target_id, target_name, outcome, reason, address, user_agent, request_id, token_expires_at, details) \
@@ -66,6 +99,19 @@ statements! {
     );
     PRUNE = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE id < $1 ORDER BY id LIMIT $2)";
 }
+
+/// How many events one statement adds. Each statement is a round trip, so a batch is written with few; and few sizes, as each is prepared once a connection.
+const SIZES: [usize; 4] = [64, 16, 4, 1];
+/// The values of an event.
+const COLUMNS: usize = 20;
+
+/// `INSERT` for each of the sizes.
+static INSERTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
+    SIZES.map(|size| {
+        let row = |row: usize| format!(", ({})", (1..=COLUMNS).map(|column| format!("${}", row * COLUMNS + column)).collect::<Vec<_>>().join(", "));
+        (1..size).fold(INSERT.to_owned(), |text, number| text + &row(number))
+    })
+});
 
 /// Which events a list is to hold.
 #[derive(Clone, Debug, Default)]
@@ -254,35 +300,23 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn insert_event(&mut self, event: &Event) -> Result<(), StoreError> {
-        let (outcome, reason) = match event.outcome {
-            Outcome::Granted => ("granted", None),
-            Outcome::Denied(reason) => ("denied", Some(reason)),
-        };
-        on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
-            .bind(event.id.0)
-            .bind(event.organization_id.map(|id| id.0))
-            .bind(event.occurred_at.as_micros())
-            .bind(event.actor.kind)
-            .bind(event.actor.id)
-            .bind(&event.actor.name)
-            .bind(event.actor.api_key_id.map(|id| id.0))
-            .bind(event.actor.session_id.map(|id| id.0))
-            .bind(event.action.as_str())
-            .bind(event.action.resource())
-            .bind(event.target.kind)
-            .bind(event.target.id)
-            .bind(&event.target.name)
-            .bind(outcome)
-            .bind(reason)
-            .bind(event.origin.address.map(|address| address.to_string()))
-            .bind(event.origin.user_agent.as_deref())
-            .bind(event.origin.request_id.map(|id| id.0))
-            .bind(event.token_expires_at.map(Timestamp::as_micros))
-            .bind(event.details.as_ref().map(ToString::to_string))
-            .execute(&mut **tx)
-            .await
-            .map(drop))
-        .map_err(StoreError::from)
+        self.insert_events(std::slice::from_ref(event)).await
+    }
+
+    /// Adds many events.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn insert_events(&mut self, mut events: &[Event]) -> Result<(), StoreError> {
+        for (size, insert) in SIZES.iter().zip(INSERTS.iter()) {
+            while let Some((rows, rest)) = events.split_at_checked(*size) {
+                on!(Engine, &mut self.engine, |tx| {
+                    rows.iter().fold(sqlx::query(insert.as_str()), |query, event| bind!(query, event)).execute(&mut **tx).await?;
+                });
+                events = rest;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes at most `limit` of the events before `before`, the oldest first. Returns how many.
