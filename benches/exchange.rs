@@ -27,6 +27,10 @@ use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::keys::{SigningKey, mint};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const LASTING: Duration = Duration::from_secs(4);
 
 #[tokio::main]

@@ -20,6 +20,10 @@ use hourpass::config::Config;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 async fn start(database: &str, issuer: Option<&str>) -> (Application, String) {
     let settings = [
         ("HOURPASS_SERVER__PORT", "0"),

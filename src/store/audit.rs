@@ -101,17 +101,20 @@ statements! {
 }
 
 /// How many events one statement adds. Each statement is a round trip, so a batch is written with few; and few sizes, as each is prepared once a connection.
-const SIZES: [usize; 4] = [64, 16, 4, 1];
+const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 /// The values of an event.
 const COLUMNS: usize = 20;
 
-/// `INSERT` for each of the sizes.
-static INSERTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| {
-    SIZES.map(|size| {
-        let row = |row: usize| format!(", ({})", (1..=COLUMNS).map(|column| format!("${}", row * COLUMNS + column)).collect::<Vec<_>>().join(", "));
-        (1..size).fold(INSERT.to_owned(), |text, number| text + &row(number))
-    })
-});
+/// `INSERT` for each of the sizes, with the parameters written by `parameter` from their numbers.
+fn inserts(parameter: impl Fn(usize) -> String) -> [String; SIZES.len()] {
+    let row = |row: usize| format!("({})", (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column)).collect::<Vec<_>>().join(", "));
+    let (columns, _) = INSERT.rsplit_once('(').unwrap_or_default();
+    SIZES.map(|size| columns.to_owned() + &(0..size).map(row).collect::<Vec<_>>().join(", "))
+}
+
+static POSTGRES_INSERTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| inserts(|number| format!("${number}")));
+/// SQLite takes `$1` for a name, and looks for each name among all that a statement has.
+static SQLITE_INSERTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| inserts(|_| "?".to_owned()));
 
 /// Which events a list is to hold.
 #[derive(Clone, Debug, Default)]
@@ -308,7 +311,11 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn insert_events(&mut self, mut events: &[Event]) -> Result<(), StoreError> {
-        for (size, insert) in SIZES.iter().zip(INSERTS.iter()) {
+        let inserts = match &self.engine {
+            Engine::Sqlite(_) => &*SQLITE_INSERTS,
+            Engine::Postgres(_) => &*POSTGRES_INSERTS,
+        };
+        for (size, insert) in SIZES.iter().zip(inserts) {
             while let Some((rows, rest)) = events.split_at_checked(*size) {
                 on!(Engine, &mut self.engine, |tx| {
                     rows.iter().fold(sqlx::query(insert.as_str()), |query, event| bind!(query, event)).execute(&mut **tx).await?;
