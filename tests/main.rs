@@ -34,6 +34,7 @@ mod organizations;
 mod outage;
 mod people;
 mod propagation;
+mod races;
 mod roles;
 mod running;
 mod seeds;

@@ -4,11 +4,13 @@
 //! the same at once, one reads. What is not there is never held, so that a flood of unknown keys takes no place. A node that has not been able to follow the changes
 //! for longer than the bound holds nothing to be true, and says so.
 
+use std::fmt;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use moka::future::Cache;
 use uuid::Uuid;
 
@@ -18,7 +20,7 @@ use crate::domain::credential::{KeyCredential, SessionCredential};
 use crate::domain::entity::Workspace;
 use crate::domain::id::{OrganizationId, ProjectId, Reference, SessionId, WorkspaceId};
 use crate::domain::permission::Permission;
-use crate::store::{Changes, Holder, Position, Store, StoreError};
+use crate::store::{Holder, Position, Store, StoreError};
 
 /// How long anything is held at most: shorter than changes are remembered.
 const HELD: Duration = Duration::from_mins(5);
@@ -57,6 +59,16 @@ struct Held<T> {
 
 type Table<K, T> = Cache<K, Arc<Held<T>>>;
 
+/// What is waited for after each read of something to be held, before it is held.
+#[derive(Default)]
+struct AfterRead(OnceLock<Box<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>>);
+
+impl fmt::Debug for AfterRead {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("AfterRead").field(&self.0.get().is_some()).finish()
+    }
+}
+
 /// Why nothing was read.
 enum Nothing {
     Missing,
@@ -74,6 +86,7 @@ pub struct Memory {
     workspaces: Table<(OrganizationId, WorkspaceName), Workspace>,
     catalogues: Table<OrganizationId, Vec<Permission>>,
     projects: Table<ProjectId, String>,
+    after_read: Arc<AfterRead>,
 }
 
 impl Memory {
@@ -83,12 +96,13 @@ impl Memory {
         Self {
             store,
             bound,
-            keys: table(entries),
-            grants: table(entries),
-            sessions: table(entries),
-            workspaces: table(entries),
-            catalogues: table(entries),
-            projects: table(entries),
+            keys: table("keys", entries),
+            grants: table("grants", entries),
+            sessions: table("sessions", entries),
+            workspaces: table("workspaces", entries),
+            catalogues: table("catalogues", entries),
+            projects: table("projects", entries),
+            after_read: Arc::default(),
         }
     }
 
@@ -101,37 +115,18 @@ impl Memory {
         if age <= self.bound { Ok(()) } else { Err(StoreError::stale(age)) }
     }
 
+    /// Has `hook` waited for after each read of something to be held, before it is held: for tests that hold a read open across a change. It is given the name of the table, which is
+    /// that of the field. Only the first hook counts.
+    pub fn after_each_read(&self, hook: impl Fn(&str) -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        let _first = self.after_read.0.set(Box::new(hook));
+    }
+
     /// Whose key has this hash.
     ///
     /// # Errors
     /// Where the database fails, or the view is too old.
     pub async fn key(&self, hash: ApiKeyHash) -> Result<Option<Arc<Known<KeyCredential>>>, StoreError> {
-        self.key_read_by(hash, async || match self.store.find_key_credential(&hash).await? {
-            Some(found) => Ok(Some(self.with_access(found).await?)),
-            None => Ok(None),
-        })
-        .await
-    }
-
-    /// The same with a read of the caller's: for tests that hold it open.
-    ///
-    /// # Errors
-    /// Where the read fails, or the view is too old.
-    pub async fn key_read_by(
-        &self,
-        hash: ApiKeyHash,
-        read: impl AsyncFn() -> Result<Option<Known<KeyCredential>>, StoreError>,
-    ) -> Result<Option<Arc<Known<KeyCredential>>>, StoreError> {
-        self.get(&self.keys, hash, async || Ok(read().await?.map(|known| (subjects_of_key(&known.credential), known)))).await
-    }
-
-    /// Reads what the account of a key holds.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn with_access(&self, credential: KeyCredential) -> Result<Known<KeyCredential>, StoreError> {
-        let assignments = self.store.list_assignments(Holder::ServiceAccount(credential.account.id)).await?;
-        Ok(Known { credential, access: Access::of(&assignments) })
+        self.get(&self.keys, hash, async || self.with_access(self.store.find_key_credential(&hash).await?).await).await
     }
 
     /// Whose key has a value with this grant.
@@ -139,11 +134,14 @@ impl Memory {
     /// # Errors
     /// Where the database fails, or the view is too old.
     pub async fn grant(&self, grant: SessionId) -> Result<Option<Arc<Known<KeyCredential>>>, StoreError> {
-        self.get(&self.grants, grant, async || match self.store.find_key_credential_by_grant(grant).await? {
-            Some(found) => Ok(Some((subjects_of_key(&found), self.with_access(found).await?))),
-            None => Ok(None),
-        })
-        .await
+        self.get(&self.grants, grant, async || self.with_access(self.store.find_key_credential_by_grant(grant).await?).await).await
+    }
+
+    /// What the account of a key holds, and whom it is about.
+    async fn with_access(&self, found: Option<KeyCredential>) -> Result<Option<(Vec<Uuid>, Known<KeyCredential>)>, StoreError> {
+        let Some(credential) = found else { return Ok(None) };
+        let access = Access::of(&self.store.list_assignments(Holder::ServiceAccount(credential.account.id)).await?);
+        Ok(Some((vec![credential.organization.id.0, credential.account.id.0], Known { credential, access })))
     }
 
     /// Whose sign-in this is. It may be over.
@@ -207,12 +205,27 @@ impl Memory {
         read: impl AsyncFn() -> Result<Option<(Vec<Uuid>, T)>, StoreError>,
     ) -> Result<Option<Arc<T>>, StoreError> {
         self.believe()?;
+        if let Some(held) = table.get(&key).await
+            && self.store.changes().hold(held.position, &held.subjects)
+        {
+            return Ok(Some(Arc::clone(&held.value)));
+        }
+        // Apart, as it is large and seldom needed: whoever waits for this carries its size along.
+        Box::pin(self.fill(table, key, read)).await
+    }
+
+    async fn fill<K: Hash + Eq + Clone + Send + Sync + 'static, T: Send + Sync + 'static>(
+        &self,
+        table: &Table<K, T>,
+        key: K,
+        read: impl AsyncFn() -> Result<Option<(Vec<Uuid>, T)>, StoreError>,
+    ) -> Result<Option<Arc<T>>, StoreError> {
         let changes = self.store.changes();
         for _ in 0..TRIES {
             let own = AtomicBool::new(false);
             let reading = async {
                 own.store(true, Ordering::Relaxed);
-                hold(changes, &read).await
+                self.hold(table, &read).await
             };
             let held = match table.try_get_with_by_ref(&key, reading).await {
                 Ok(held) => held,
@@ -231,24 +244,28 @@ impl Memory {
         }
         Ok(read().await?.map(|(_, value)| Arc::new(value)))
     }
-}
 
-/// Reads something to be held: as of where the changes were followed to before.
-async fn hold<T>(changes: &Changes, read: &impl AsyncFn() -> Result<Option<(Vec<Uuid>, T)>, StoreError>) -> Result<Arc<Held<T>>, Nothing> {
-    let position = changes.position();
-    match read().await {
-        Ok(Some((subjects, value))) => Ok(Arc::new(Held { value: Arc::new(value), position, subjects })),
-        Ok(None) => Err(Nothing::Missing),
-        Err(error) => Err(Nothing::Failed(error)),
+    /// Reads something to be held: as of where the changes were followed to before.
+    async fn hold<K: Hash + Eq + Send + Sync + 'static, T: Send + Sync + 'static>(
+        &self,
+        table: &Table<K, T>,
+        read: &impl AsyncFn() -> Result<Option<(Vec<Uuid>, T)>, StoreError>,
+    ) -> Result<Arc<Held<T>>, Nothing> {
+        let position = self.store.changes().position();
+        let read = read().await;
+        if let Some(hook) = self.after_read.0.get() {
+            hook(table.name().unwrap_or_default()).await;
+        }
+        match read {
+            Ok(Some((subjects, value))) => Ok(Arc::new(Held { value: Arc::new(value), position, subjects })),
+            Ok(None) => Err(Nothing::Missing),
+            Err(error) => Err(Nothing::Failed(error)),
+        }
     }
 }
 
-fn table<K: Hash + Eq + Send + Sync + 'static, T: Send + Sync + 'static>(entries: u64) -> Table<K, T> {
-    Cache::builder().max_capacity(entries).time_to_live(HELD).build()
-}
-
-fn subjects_of_key(credential: &KeyCredential) -> Vec<Uuid> {
-    vec![credential.organization.id.0, credential.account.id.0]
+fn table<K: Hash + Eq + Send + Sync + 'static, T: Send + Sync + 'static>(name: &str, entries: u64) -> Table<K, T> {
+    Cache::builder().name(name).max_capacity(entries).time_to_live(HELD).build()
 }
 
 impl From<&Reference> for WorkspaceName {

@@ -110,6 +110,11 @@ impl Signing {
         if known.current(algorithm).is_some() {
             return Ok(known);
         }
+        // Apart, as it is large and seldom needed: whoever waits for an exchange carries its size along.
+        Box::pin(self.reload_or_make(algorithm)).await
+    }
+
+    async fn reload_or_make(&self, algorithm: SigningAlgorithm) -> Result<Arc<KeySet>, SigningError> {
         let reloaded = self.reload().await?;
         if reloaded.current(algorithm).is_some() {
             return Ok(reloaded);

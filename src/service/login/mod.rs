@@ -222,23 +222,26 @@ impl Login {
                 let found = self.context.memory.key(key.hash()).await?;
                 found.map(Subject::Key).ok_or(LoginError::UnknownKey.into())
             }
-            Presented::Password { email, password } => {
-                self.context.memory.believe()?;
-                let stored = match Email::parse(&email) {
-                    Ok(email) => self.context.store.find_password(&email).await?,
-                    Err(_) => None,
-                };
-                let matches = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await?;
-                match stored {
-                    Some(stored) if matches => {
-                        // Another time will do where there is no turn now.
-                        let outdated = self.passwords.is_outdated(&stored.hash);
-                        let rehashed = if outdated { self.passwords.hash(&password).await.ok() } else { None };
-                        Ok(Subject::User { stored: Box::new(stored), rehashed })
-                    }
-                    stored => Err(Unidentified { error: LoginError::WrongPassword, claimed: stored.map(|stored| stored.holder) }),
-                }
+            // Apart, as it is large: whoever waits for an exchange carries its size along.
+            Presented::Password { email, password } => Box::pin(self.identify_person(email, password)).await,
+        }
+    }
+
+    async fn identify_person(&self, email: String, password: SecretString) -> Result<Subject, Unidentified> {
+        self.context.memory.believe()?;
+        let stored = match Email::parse(&email) {
+            Ok(email) => self.context.store.find_password(&email).await?,
+            Err(_) => None,
+        };
+        let matches = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await?;
+        match stored {
+            Some(stored) if matches => {
+                // Another time will do where there is no turn now.
+                let outdated = self.passwords.is_outdated(&stored.hash);
+                let rehashed = if outdated { self.passwords.hash(&password).await.ok() } else { None };
+                Ok(Subject::User { stored: Box::new(stored), rehashed })
             }
+            stored => Err(Unidentified { error: LoginError::WrongPassword, claimed: stored.map(|stored| stored.holder) }),
         }
     }
 
@@ -358,24 +361,28 @@ impl Login {
             details: Some(details),
         };
         // The token leaves only after its record is durable.
-        if let Some((session, version, rehashed)) = sign_in {
-            let mut tx = self.context.store.begin().await?;
-            if !tx.insert_session(&session, version, now).await? {
-                return Err(LoginError::WrongPassword);
-            }
-            if let Some(hash) = rehashed {
-                tx.replace_password_hash(session.user_id, version, hash).await?;
-            }
-            tx.insert_event(&event).await?;
-            tx.commit().await?;
-        } else {
-            self.recorder.record(event).await?;
+        match sign_in {
+            Some((session, version, rehashed)) => Box::pin(self.record_sign_in(&session, version, rehashed, &event)).await?,
+            None => self.recorder.record(event).await?,
         }
         if let Subject::Key(known) = subject {
             self.check_again(known).await?;
             self.context.usage.note(&known.credential, &origin, now);
         }
         Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope, authorization_details: claims.authorization_details })
+    }
+
+    /// Writes a person's sign-in, a stronger hash of the password, and the record of the token, together.
+    async fn record_sign_in(&self, session: &Session, version: i64, rehashed: Option<&SecretString>, event: &Event) -> Result<(), LoginError> {
+        let mut tx = self.context.store.begin().await?;
+        if !tx.insert_session(session, version, event.occurred_at).await? {
+            return Err(LoginError::WrongPassword);
+        }
+        if let Some(hash) = rehashed {
+            tx.replace_password_hash(session.user_id, version, hash).await?;
+        }
+        tx.insert_event(event).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Looks at a key again, after its record was waited for: what was held of it then may be too old by now.
