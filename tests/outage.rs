@@ -1,10 +1,13 @@
 //! The database is gone, and comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Answer, Client, Engine, Process, TestApp, hourpass};
+use crate::support::{Answer, Client, Database, Engine, Postgres, Process, TestApp, claims, eventually, hourpass};
+
+const ACCOUNTS: &str = "/api/v1/service_accounts";
 
 #[track_caller]
 fn assert_unavailable(answer: &Answer) {
@@ -115,4 +118,57 @@ async fn sqlite_locked_by_another() {
     assert_eq!(app.admin_client().get("/users/me").await.status, 200);
     other.rollback().await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), app.anyone().login(app.admin_key())).await.unwrap().token();
+}
+
+/// PostgreSQL itself is restarted, as after a crash, while keys are exchanged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_restarts_in_mid_load() {
+    let postgres = tokio::task::spawn_blocking(Postgres::start).await.unwrap();
+    let database = Database { url: postgres.url(), folder: tempfile::tempdir().unwrap() };
+    let app = TestApp::start_with(database, &[("HOURPASS_DATABASE__TIMEOUT", "500ms"), ("HOURPASS_STALENESS__BOUND", "1s")]).await;
+    let admin = app.admin_client();
+    let make =
+        async |name: &str| admin.post(ACCOUNTS, &json!({ "name": name, "default_key": true })).await.expect(201)["key"].as_str().unwrap().to_owned();
+    let (kept, ended) = (make("kept").await, make("ended").await);
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let load = |key: &str| {
+        let (client, key, stopped) = (app.anyone(), key.to_owned(), stopped.clone());
+        tokio::spawn(async move {
+            let mut answers = Vec::new();
+            while !*stopped.borrow() {
+                answers.push(client.login(&key).await);
+            }
+            answers
+        })
+    };
+    let loads: Vec<_> = (0..4).map(|_| load(&kept)).collect();
+    admin.patch(&format!("{ACCOUNTS}/ended"), &json!({ "active": false })).await.expect(200);
+    let of_ended = load(&ended);
+    let postgres = Arc::new(postgres);
+    let control = async |what: fn(&Postgres)| {
+        let postgres = Arc::clone(&postgres);
+        tokio::task::spawn_blocking(move || what(&postgres)).await.unwrap();
+    };
+    control(Postgres::crash).await;
+    eventually(async || app.anyone().login(&kept).await.status == 503).await;
+    eventually(async || app.anyone().get("/readyz").await.status == 503).await;
+    control(Postgres::start_again).await;
+    // Without a restart of the server.
+    eventually(async || app.anyone().login(&kept).await.status == 200).await;
+    eventually(async || app.anyone().get("/readyz").await.status == 200).await;
+    stop.send_replace(true);
+
+    let of_ended = of_ended.await.unwrap();
+    assert!(of_ended.iter().all(|answer| [401, 503].contains(&answer.status)), "a key that was deactivated before");
+    let mut answers = Vec::new();
+    for load in loads {
+        answers.extend(load.await.unwrap());
+    }
+    assert!(answers.iter().all(|answer| [200, 503].contains(&answer.status)));
+    let export = admin.get("/api/v1/audit_events/export").await.text;
+    let recorded: std::collections::BTreeSet<String> =
+        export.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["details"]["jti"].to_string()).collect();
+    for answer in answers.into_iter().filter(|answer| answer.status == 200) {
+        assert!(recorded.contains(&claims(&answer.token())["jti"].to_string()), "a token left without its record");
+    }
 }

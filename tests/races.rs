@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::propagation::{Subject, changes, me, seen};
-use crate::support::{Answer, Client, Engine, TestApp, claims, on_both_engines};
+use crate::support::{Answer, Client, TestApp, claims, on_both_engines};
 
 /// Long enough for anything that happens at all.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -17,7 +17,7 @@ use hourpass::domain::permission::{CATALOGUE, Permission};
 use hourpass::domain::role::built_in;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::domain::time::Timestamp;
-use hourpass::store::{AccountFilter, Db, Holder, KeyFilter, Member, Store, StoreError, StoredSigningKey, statements};
+use hourpass::store::{AccountFilter, Db, EventFilter, Holder, KeyFilter, Member, Store, StoreError, StoredSigningKey, statements};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
@@ -480,6 +480,25 @@ on_both_engines! {
             Db::Postgres(pool) => sqlx::query_as(SQL).fetch_one(pool).await.unwrap(),
         };
         assert_eq!(row, ("api_key_expired".to_owned(), "2001:db8::1".to_owned(), r#"{"a":"é"}"#.to_owned(), NOW.as_micros()));
+
+        // As many as take each size of statement at least once, each with its own values.
+        let many: Vec<_> = (0..2 * 256 + 64 + 2 * 16 + 3 * 4 + 3).map(|number: u128| Event {
+            id: AuditEventId(Uuid::from_u128(10 + number)),
+            actor: Actor { name: format!("ci-{number}"), ..event.actor.clone() },
+            origin: Origin { user_agent: (number % 2 == 0).then(|| number.to_string()), ..event.origin.clone() },
+            ..event.clone()
+        }).collect();
+        let mut tx = store.begin().await.unwrap();
+        tx.insert_events(&many).await.unwrap();
+        tx.commit().await.unwrap();
+        let ids = (Uuid::from_u128(10), Uuid::from_u128(10_000));
+        let mut stored = store.list_events(one.id, &EventFilter::default(), ids, 10_000).await.unwrap();
+        stored.reverse();
+        assert_eq!(stored.len(), many.len());
+        for (stored, event) in stored.iter().zip(&many) {
+            assert_eq!((stored.id, &stored.actor_name, &stored.user_agent), (event.id.0, &event.actor.name, &event.origin.user_agent));
+            assert_eq!((stored.action.as_str(), stored.request_id, stored.details.as_deref()), ("token.issue", Some(Uuid::from_u128(4)), Some(r#"{"a":"é"}"#)));
+        }
     }
 
     async fn several_may_open_an_empty_database_at_once(engine: Engine) {

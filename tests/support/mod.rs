@@ -3,6 +3,7 @@
 mod app;
 mod client;
 mod engine;
+mod postgres;
 mod process;
 mod proxy;
 mod time;
@@ -10,6 +11,7 @@ mod time;
 pub use app::TestApp;
 pub use client::{Answer, Client};
 pub use engine::{Database, Engine};
+pub use postgres::Postgres;
 pub use process::{Process, command, hourpass};
 pub use proxy::Proxy;
 pub use time::{MockClock, seeded};
