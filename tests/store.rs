@@ -434,22 +434,37 @@ on_both_engines! {
     async fn signing_keys(engine: Engine) {
         let database = engine.database().await;
         let (store, one, _) = two_organizations(&database).await;
-        let key = |kid: &str, algorithm| StoredSigningKey { kid: kid.to_owned(), algorithm, public_jwk: "{}".to_owned(), sealed: vec![0, 1, 255] };
+        let key = |kid: &str, algorithm, generation: i64| StoredSigningKey {
+            kid: kid.to_owned(),
+            algorithm,
+            public_jwk: "{}".to_owned(),
+            sealed: vec![0, 1, 255],
+            generation,
+            active_from: NOW.plus(Duration::from_secs(generation.unsigned_abs())),
+            created_at: NOW,
+            retired_at: None,
+        };
         let mut tx = store.begin().await.unwrap();
-        assert!(tx.insert_signing_key(&key("a", SigningAlgorithm::Es256), NOW).await.unwrap());
-        assert!(!tx.insert_signing_key(&key("b", SigningAlgorithm::Es256), NOW).await.unwrap());
-        assert!(tx.insert_signing_key(&key("c", SigningAlgorithm::Rs256), NOW).await.unwrap());
+        assert!(tx.insert_signing_key(&key("a", SigningAlgorithm::Es256, 1)).await.unwrap());
+        assert!(!tx.insert_signing_key(&key("b", SigningAlgorithm::Es256, 1)).await.unwrap());
+        assert!(tx.insert_signing_key(&key("c", SigningAlgorithm::Rs256, 1)).await.unwrap());
+        assert!(tx.insert_signing_key(&key("d", SigningAlgorithm::Es256, 2)).await.unwrap());
+        tx.activate_signing_key("d", NOW).await.unwrap();
+        tx.retire_signing_key("a", NOW).await.unwrap();
         tx.commit().await.unwrap();
         let in_use = async || store.list_signing_keys_in_use(SigningAlgorithm::Es256).await.unwrap().into_iter().map(|key| key.kid).collect::<Vec<_>>();
-        assert_eq!(in_use().await, ["a"]);
+        assert_eq!(in_use().await, ["d"]);
         let mut rs = workspace(10, &one, "rs");
         rs.signing_algorithm = SigningAlgorithm::Rs256;
         let mut tx = store.begin().await.unwrap();
         tx.insert_workspace(&rs).await.unwrap();
         tx.commit().await.unwrap();
-        assert_eq!(in_use().await, ["a", "c"]);
-        assert_eq!(store.count_signing_keys().await.unwrap(), 2);
-        assert_eq!(store.list_signing_keys_in_use(SigningAlgorithm::Es256).await.unwrap()[0].sealed, [0, 1, 255]);
+        assert_eq!(in_use().await, ["d", "c"]);
+        assert_eq!(store.count_signing_keys().await.unwrap(), 3);
+        let expected = StoredSigningKey { active_from: NOW, ..key("d", SigningAlgorithm::Es256, 2) };
+        assert_eq!(store.list_signing_keys_in_use(SigningAlgorithm::Es256).await.unwrap()[0], expected);
+        let all = store.list_signing_keys().await.unwrap();
+        assert_eq!(all.iter().map(|key| (key.kid.as_str(), key.retired_at)).collect::<Vec<_>>(), [("a", Some(NOW)), ("d", None), ("c", None)]);
     }
 
     async fn audit_events(engine: Engine) {
@@ -521,7 +536,7 @@ on_both_engines! {
         let output = program(database.folder.path()).env("HOURPASS_SERVER__PORT", "0").env("HOURPASS_DATABASE__URL", &database.url).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let message = String::from_utf8(output.stderr).unwrap();
-        assert!(message.contains("the database has schema version 9999, and this hourpass knows versions up to 3"), "{message}");
+        assert!(message.contains("the database has schema version 9999, and this hourpass knows versions up to 4"), "{message}");
         let organizations: i64 = match store.pool() {
             Db::Sqlite(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),
             Db::Postgres(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),

@@ -19,7 +19,7 @@ use crate::domain::id::NodeId;
 use crate::http::{self, Limits, Metrics, State};
 use crate::service::{
     Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, Recorder,
-    Rules, Signing, SigningError, Sources, Upkeep, Usage,
+    Rules, Signing, SigningError, Sources, StatusPublisher, StatusRules, Upkeep, Usage,
 };
 use crate::store::{Store, StoreError};
 
@@ -84,7 +84,7 @@ impl Application {
 
         let store = open(&config.database).await?;
         let master = master_key::find(&config.signing, &config.database, store.count_signing_keys().await? > 0, &*sources.random)?;
-        let signing = Arc::new(Signing::open(store.clone(), master, sources.clone()).await?);
+        let signing = Arc::new(Signing::open(store.clone(), master, sources.clone(), config.signing.rotation).await?);
         let passwords = passwords(&config.passwords, &sources);
         let rules = rules(&config.api_keys, &config.users, Some(issuer.clone()));
         let first_start = administration(&store, &sources, passwords.clone(), rules.clone())
@@ -92,7 +92,7 @@ impl Application {
             .await?;
 
         let usage = Arc::new(Usage::new(store.clone()));
-        let upkeep = Upkeep::new(store.clone(), sources.clone(), Arc::clone(&usage), config.audit.retention);
+        let upkeep = Upkeep::new(store.clone(), sources.clone(), Arc::clone(&usage), Arc::clone(&signing), config.audit.retention);
         let (recorder, writing) = Recorder::new(store.clone(), Arc::clone(&usage), sources.clone());
         // On its own from now on; it ends with the last handler. A handler waits for its record, so a stop that waits for the handlers waits for the records.
         tokio::spawn(writing);
@@ -110,7 +110,9 @@ impl Application {
             issuer: issuer.clone(),
             prefix: config.api_keys.prefix.clone(),
         };
+        let status = StatusRules { ttl: config.status_list.ttl, lifetime: config.status_list.lifetime };
         let state = web::Data::new(State {
+            status: StatusPublisher::new(store.clone(), Arc::clone(&signing), sources.clone(), issuer.clone(), status),
             login: Login::new(context.clone(), passwords.clone(), recorder),
             authenticator: Authenticator::new(context, config.api_keys.direct_use),
             management: Management::new(store.clone(), sources.clone(), passwords, rules),
@@ -225,6 +227,16 @@ pub async fn open_administration(config: &Config, sources: &Sources) -> Result<A
     let store = open(&config.database).await?;
     let rules = rules(&config.api_keys, &config.users, config.server.public_url.clone());
     Ok(administration(&store, sources, passwords(&config.passwords, sources), rules))
+}
+
+/// Opens the signing keys for `hourpass admin`.
+///
+/// # Errors
+/// Where the database or the master key cannot be had.
+pub async fn open_signing(config: &Config, sources: &Sources) -> Result<Signing, StartError> {
+    let store = open(&config.database).await?;
+    let master = master_key::find(&config.signing, &config.database, store.count_signing_keys().await? > 0, &*sources.random)?;
+    Ok(Signing::open(store, master, sources.clone(), config.signing.rotation).await?)
 }
 
 fn administration(store: &Store, sources: &Sources, passwords: Passwords, rules: Rules) -> Administration {

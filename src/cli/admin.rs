@@ -8,13 +8,13 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::{Outcome, print, say};
-use crate::app::{open_administration, system_sources};
+use crate::app::{open_administration, open_signing, system_sources};
 use crate::config::Config;
 use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::id::Reference;
 use crate::domain::name::{Audience, Email, Invalid, Name, Slug, WorkspaceUrl, check_password};
 use crate::domain::signing::SigningAlgorithm;
-use crate::service::{HolderReference, IssueKey, NewWorkspace, generate_password};
+use crate::service::{HolderReference, IssueKey, NewWorkspace, Rotated, generate_password};
 
 /// What to do where a generated password was not seen.
 const LOST_PASSWORD: &str = "the password is lost; get another with `hourpass admin reset-password`";
@@ -33,6 +33,8 @@ pub(super) enum Admin {
     AssignRole(AssignRoleArguments),
     /// Replace a person's password, and end all their sign-ins.
     ResetPassword(ResetPasswordArguments),
+    /// Have another key sign tokens: published ahead, as it happens by itself every `signing.rotation`; or, in an emergency, --now.
+    RotateSigningKey(RotateSigningKeyArguments),
 }
 
 #[derive(Debug, Args)]
@@ -146,6 +148,16 @@ pub(super) struct ResetPasswordArguments {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct RotateSigningKeyArguments {
+    /// The algorithm whose key is to be replaced: ES256, `EdDSA` or RS256.
+    #[arg(long, default_value = "ES256")]
+    algorithm: SigningAlgorithm,
+    /// Sign with the new key at once, and withdraw the old one, as when it has got into wrong hands: every token that it signed ends.
+    #[arg(long)]
+    now: bool,
+}
+
+#[derive(Debug, Args)]
 struct PasswordArguments {
     /// Read the password from standard input (its first line). Without this, one is generated and printed.
     #[arg(long)]
@@ -168,15 +180,18 @@ impl PasswordArguments {
 
 impl Admin {
     pub(super) async fn run(self, config: Config) -> Outcome {
-        let administration = open_administration(&config, &system_sources()).await?;
+        let administration = async || open_administration(&config, &system_sources()).await;
         match self {
             Self::IssueKey(arguments) => {
                 let IssueKeyArguments { organization, service_account, roles, workspace, key_name, expires_in_days } = arguments;
-                let key = administration.issue_key(IssueKey { organization, service_account, key_name, roles, workspace, expires_in_days }).await?;
+                let key = administration()
+                    .await?
+                    .issue_key(IssueKey { organization, service_account, key_name, roles, workspace, expires_in_days })
+                    .await?;
                 print(&format!("{}\n", key.expose()), "the key is lost; delete it, and make another")?;
             }
             Self::CreateOrganization(arguments) => {
-                let organization = administration.create_organization(arguments.slug, arguments.name).await?;
+                let organization = administration().await?.create_organization(arguments.slug, arguments.name).await?;
                 say(&format!("made organization {}", organization.slug));
                 print(&format!("{}\n", organization.id), "it was made")?;
             }
@@ -184,13 +199,13 @@ impl Admin {
                 let CreateWorkspaceArguments { organization, slug, name, url, audience, signing_algorithm, token_lifetime } = arguments;
                 let (labels, claims) = (Labels::default(), CustomClaims::default());
                 let wanted = NewWorkspace { slug, name, url, audience, signing_algorithm, token_lifetime, labels, claims };
-                let workspace = administration.create_workspace(&organization, wanted).await?;
+                let workspace = administration().await?.create_workspace(&organization, wanted).await?;
                 say(&format!("made workspace {}; its tokens have the audience {}", workspace.slug, workspace.audience));
                 print(&format!("{}\n", workspace.id), "it was made")?;
             }
             Self::CreateUser(arguments) => {
                 let (password, generated) = arguments.password.get()?;
-                let user = administration.create_user(&arguments.organization, arguments.email, &arguments.roles, &password).await?;
+                let user = administration().await?.create_user(&arguments.organization, arguments.email, &arguments.roles, &password).await?;
                 say(&format!("made user {}", user.email));
                 if generated {
                     print(&format!("{}\n", password.expose_secret()), LOST_PASSWORD)?;
@@ -201,20 +216,41 @@ impl Admin {
                 let holder =
                     service_account.map(HolderReference::ServiceAccount).or(user.map(HolderReference::User)).or(team.map(HolderReference::Team));
                 let holder = holder.ok_or("name whom the roles are for: --service-account, --user or --team")?;
-                administration.assign_roles(&arguments.organization, &holder, &arguments.roles, arguments.workspace.as_ref()).await?;
+                administration().await?.assign_roles(&arguments.organization, &holder, &arguments.roles, arguments.workspace.as_ref()).await?;
                 say("given");
             }
             Self::ResetPassword(arguments) => {
                 let (password, generated) = arguments.password.get()?;
-                administration.reset_password(&arguments.email, &password).await?;
+                administration().await?.reset_password(&arguments.email, &password).await?;
                 say(&format!("replaced the password of {} and ended their sign-ins", arguments.email));
                 if generated {
                     print(&format!("{}\n", password.expose_secret()), LOST_PASSWORD)?;
                 }
             }
+            Self::RotateSigningKey(arguments) => return rotate_signing_key(&config, arguments).await,
         }
         Ok(())
     }
+}
+
+async fn rotate_signing_key(config: &Config, RotateSigningKeyArguments { algorithm, now }: RotateSigningKeyArguments) -> Outcome {
+    let (rotated, ended) = open_signing(config, &system_sources()).await?.rotate_by_operator(algorithm, now).await?;
+    let Rotated { kid, active_from, withdrawn, .. } = rotated;
+    if now {
+        say(&format!("key {kid} signs {algorithm} tokens from now on"));
+        for kid in withdrawn {
+            say(&format!("withdrawn: key {kid}"));
+        }
+        say(&format!(
+            "what stops working: at most {ended} tokens, those that the withdrawn keys signed. This Hourpass refuses them within {}, a resource service as soon as it \
+             reads {} again; clients get new ones by exchanging their API keys, which go on working, and people sign in again",
+            humantime::format_duration(config.staleness.bound),
+            "/.well-known/jwks.json",
+        ));
+    } else {
+        say(&format!("key {kid} is published, and signs {algorithm} tokens from {active_from} on; nothing stops working"));
+    }
+    print(&format!("{kid}\n"), "it was rotated")
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the form that clap asks for")]

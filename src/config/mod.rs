@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub use layers::{ConfigError, Layers};
-pub use sections::{ApiKeys, Audit, Bootstrap, Cache, Database, Log, LogFormat, Passwords, Server, Signing, Staleness, Users};
+pub use sections::{ApiKeys, Audit, Bootstrap, Cache, Database, Log, LogFormat, Passwords, Server, Signing, Staleness, StatusList, Users};
 
 /// Every setting.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub passwords: Passwords,
     /// `[staleness]`
     pub staleness: Staleness,
+    /// `[status_list]`
+    pub status_list: StatusList,
     /// `[cache]`
     pub cache: Cache,
     /// `[users]`
@@ -57,6 +59,7 @@ impl Config {
             audit: Audit::read(&layers)?,
             passwords: Passwords::read(&layers)?,
             staleness: Staleness::read(&layers)?,
+            status_list: StatusList::read(&layers)?,
             cache: Cache::read(&layers)?,
             users: Users::read(&layers)?,
             bootstrap: Bootstrap::read(&layers)?,

@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 use super::{ConfigError, Layers};
 use crate::domain::api_key::KeyPrefix;
 use crate::domain::name::{Email, check_password, parse_origin};
+use crate::domain::signing::Rotation;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -83,13 +84,15 @@ impl Database {
     }
 }
 
-/// Where the master key is.
+/// Where the master key is, and how long a signing key signs.
 #[derive(Debug)]
 pub struct Signing {
     /// The key itself.
     pub master_key: Option<SecretString>,
     /// A file that holds it.
     pub master_key_file: Option<PathBuf>,
+    /// When signing keys take turns.
+    pub rotation: Rotation,
 }
 
 impl Signing {
@@ -97,7 +100,17 @@ impl Signing {
         let this = Self {
             master_key: layers.secret("signing.master_key")?,
             master_key_file: layers.optional("signing.master_key_file")?.map(PathBuf::from),
+            rotation: Rotation {
+                every: match layers.text("signing.rotation")? {
+                    "never" => None,
+                    _ => Some(layers.duration("signing.rotation", 2 * 60 * MINUTE..=3_650 * 24 * 60 * MINUTE)?),
+                },
+                publish_ahead: layers.duration("signing.publish_ahead", MINUTE..=30 * 24 * 60 * MINUTE)?,
+            },
         };
+        if this.rotation.every.is_some_and(|every| this.rotation.publish_ahead > every / 2) {
+            return layers.parsed("signing.publish_ahead", |_| Err("must be at most half of signing.rotation"));
+        }
         if this.master_key.is_some() && this.master_key_file.is_some() {
             let both = "is set, and so is signing.master_key; set one of the two";
             return layers.parsed("signing.master_key_file", |_| Err(both));
@@ -184,6 +197,28 @@ impl Staleness {
             bound: layers.duration("staleness.bound", 100 * MILLISECOND..=MINUTE)?,
             confirm_wait: layers.duration("staleness.confirm_wait", Duration::ZERO..=10 * SECOND)?,
         })
+    }
+}
+
+/// How status lists are served.
+#[derive(Debug)]
+pub struct StatusList {
+    /// After what time a validator asks again.
+    pub ttl: Duration,
+    /// For how long it may go by a list.
+    pub lifetime: Duration,
+}
+
+impl StatusList {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        let this = Self {
+            ttl: layers.duration("status_list.ttl", SECOND..=60 * MINUTE)?,
+            lifetime: layers.duration("status_list.lifetime", 2 * SECOND..=24 * 60 * MINUTE)?,
+        };
+        if this.lifetime < 2 * this.ttl {
+            return layers.parsed("status_list.lifetime", |_| Err("must be at least twice status_list.ttl"));
+        }
+        Ok(this)
     }
 }
 

@@ -230,11 +230,17 @@ pub enum Action {
     TeamRemoveMember,
     /// A signing key was made.
     SigningKeyCreate,
+    /// A signing key that was to sign later signs at once.
+    SigningKeyActivate,
+    /// A signing key counts no more, nor does anything that it signed.
+    SigningKeyWithdraw,
+    /// A signing key is not published any more: all that it signed has expired.
+    SigningKeyRetire,
 }
 
 impl Action {
     /// Every one of them.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 46] = [
         Self::TokenIssue,
         Self::OrganizationCreate,
         Self::OrganizationUpdate,
@@ -278,6 +284,9 @@ impl Action {
         Self::TeamAddMember,
         Self::TeamRemoveMember,
         Self::SigningKeyCreate,
+        Self::SigningKeyActivate,
+        Self::SigningKeyWithdraw,
+        Self::SigningKeyRetire,
     ];
 
     /// As in the database and in JSON: `resource.verb`.
@@ -327,6 +336,9 @@ impl Action {
             Self::TeamAddMember => "team.add_member",
             Self::TeamRemoveMember => "team.remove_member",
             Self::SigningKeyCreate => "signing_key.create",
+            Self::SigningKeyActivate => "signing_key.activate",
+            Self::SigningKeyWithdraw => "signing_key.withdraw",
+            Self::SigningKeyRetire => "signing_key.retire",
         }
     }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::access::{Access, Grant, Place};
 use super::id::{ApiKeyId, OrganizationId, ProjectId, SessionId, TokenId, WorkspaceId};
 use super::permission::{Permission, from_scope};
+use super::status::Status;
 
 /// What kind of caller a token stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +105,9 @@ pub struct AccessTokenClaims {
     /// What it was obtained with, and ends with: a person's sign-in, or a value of an API key (OpenID Connect Front-Channel Logout 1.0, section 3).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sid: Option<SessionId>,
+    /// Where it is published whether what it was obtained with still counts. Tokens from before there was such a list have none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub status: Option<Status>,
     /// What kind of caller it stands for.
     pub principal_type: PrincipalType,
     /// The name of the account, or the email address of the person.

@@ -1,6 +1,7 @@
 //! What someone proves who they are with, and whether it still counts.
 
 use super::entity::{ApiKey, KeyValue, Organization, ServiceAccount, Session, User};
+use super::status::StatusIndex;
 use super::time::Timestamp;
 
 /// Why a credential that was proven to be held is refused all the same. Its holder is told.
@@ -48,6 +49,8 @@ pub struct KeyCredential {
     pub key: ApiKey,
     /// The value of it that was presented, or that the token was obtained with.
     pub value: KeyValue,
+    /// Where the status lists speak of that value; nothing where it ended so long ago that they don't.
+    pub status: Option<StatusIndex>,
 }
 
 impl KeyCredential {

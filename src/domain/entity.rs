@@ -181,6 +181,14 @@ pub struct KeyValue {
     pub last_use: Option<LastUse>,
 }
 
+impl KeyValue {
+    /// When it stops working by itself: it expires, or the time is over for which it was retained.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        [self.expires_at, self.retained_until].into_iter().flatten().min()
+    }
+}
+
 /// A key with its values.
 #[derive(Clone, Debug)]
 pub struct KeyDetails {

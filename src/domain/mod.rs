@@ -15,4 +15,5 @@ pub mod permission;
 pub mod random;
 pub mod role;
 pub mod signing;
+pub mod status;
 pub mod time;

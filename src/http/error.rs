@@ -9,7 +9,7 @@ use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
 use crate::domain::id::RequestId;
-use crate::service::{AuthenticationError, LoginError, ManagementError, PasswordError};
+use crate::service::{AuthenticationError, LoginError, ManagementError, PasswordError, SigningError};
 use crate::store::StoreError;
 
 /// `(code, status, title, OAuth error)`; the OAuth error (RFC 6749, sections 4.1.2.1 and 5.2; RFC 8707, section 2) is sent at the login endpoints.
@@ -36,6 +36,7 @@ pub const CODES: &[Row] = &[
     ("access_denied", 403, "No access", "access_denied"),
     ("not_found", 404, "Not found", "invalid_request"),
     ("method_not_allowed", 405, "Method not allowed", "invalid_request"),
+    ("not_acceptable", 406, "Not in that form", "invalid_request"),
     ("request_timeout", 408, "The body took too long", "invalid_request"),
     ("name_taken", 409, "Name taken", "invalid_request"),
     ("hash_taken", 409, "Key known already", "invalid_request"),
@@ -52,6 +53,7 @@ pub const CODES: &[Row] = &[
     ("validation_failed", 422, "A value is out of its range", "invalid_request"),
     ("too_many_requests", 429, "Too many requests", "temporarily_unavailable"),
     ("internal_error", 500, "Internal error", "server_error"),
+    ("not_implemented", 501, "Not implemented", "server_error"),
     ("unavailable", 503, "Not available now", "temporarily_unavailable"),
 ];
 
@@ -234,6 +236,12 @@ impl From<ManagementError> for ApiError {
             return Self::invalid_fields(vec![FieldError { field: "password", detail: why.to_string() }]);
         }
         from_use_case(error.code(), &error)
+    }
+}
+
+impl From<SigningError> for ApiError {
+    fn from(error: SigningError) -> Self {
+        ManagementError::from(error).into()
     }
 }
 

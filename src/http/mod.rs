@@ -12,6 +12,7 @@ mod me;
 mod metrics;
 mod middleware;
 mod routes;
+mod status_lists;
 mod well_known;
 
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ use std::time::Duration;
 use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
 
-use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Signing, Sources};
+use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Signing, Sources, StatusPublisher};
 use crate::store::Store;
 
 pub use error::CODES;
@@ -46,6 +47,8 @@ pub struct State {
     pub trusted_proxies: Vec<IpNet>,
     /// The published keys.
     pub signing: Arc<Signing>,
+    /// The status lists.
+    pub status: StatusPublisher,
     /// What is held in memory.
     pub memory: Memory,
     /// The other nodes.

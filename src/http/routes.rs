@@ -5,9 +5,10 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
 
 use super::api::{
-    access, api_keys, audit_events, organizations, permissions, projects, role_assignments, roles, service_accounts, teams, users, workspaces,
+    access, api_keys, audit_events, organizations, permissions, projects, role_assignments, roles, service_accounts, signing_keys, teams, users,
+    workspaces,
 };
-use super::{health, login, me, metrics, well_known};
+use super::{health, login, me, metrics, status_lists, well_known};
 use crate::domain::permission::Permission;
 
 /// What a caller has to have.
@@ -203,6 +204,13 @@ table! {
     }
     "/api/v1/audit_events" { GET audit_events::list, may(Permission::AUDIT_READ), "list, newest first; filters below"; }
     "/api/v1/audit_events/export" { GET audit_events::export, may(Permission::AUDIT_READ), "the same, all of it, as NDJSON"; }
+    "/api/v1/signing_keys" { GET signing_keys::list, may(Permission::SIGNING_KEYS_MANAGE), "list, with the state of each"; }
+    "/api/v1/signing_keys/rotate" {
+        POST signing_keys::rotate, may(Permission::SIGNING_KEYS_MANAGE),
+            "another key: `algorithm`?, `now`?; with `now`, the one that signs is withdrawn, and all its tokens end";
+    }
+    "/status-lists" { GET status_lists::aggregation, Nothing, "where the status lists are"; }
+    "/status-lists/{list}" { GET status_lists::get, Nothing, "a status list: which credentials' tokens count no more (a JWT)"; }
     "/.well-known/jwks.json" { GET well_known::jwks, Nothing, "the public keys in use"; }
     "/.well-known/oauth-authorization-server" { GET well_known::authorization_server, Nothing, "metadata (RFC 8414)"; }
     "/.well-known/openid-configuration" { GET well_known::openid_configuration, Nothing, "the same, for OpenID Connect clients"; }

@@ -33,6 +33,7 @@ fn metadata(issuer: &str) -> Value {
         "grant_types_supported": ["password"],
         "response_types_supported": [],
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "status_list_aggregation_endpoint": format!("{issuer}/status-lists"),
         "scopes_supported": scopes,
         "authorization_details_types_supported": ["project", "workspace"],
     })
@@ -46,7 +47,7 @@ pub(super) async fn authorization_server(state: Data<State>) -> HttpResponse {
 pub(super) async fn openid_configuration(state: Data<State>) -> HttpResponse {
     let mut metadata = metadata(&state.issuer);
     if let Some(members) = metadata.as_object_mut() {
-        let algorithms: Vec<_> = state.signing.published().await.algorithms().collect();
+        let algorithms = state.signing.published().await.algorithms();
         members.insert("subject_types_supported".to_owned(), json!(["public"]));
         members.insert("id_token_signing_alg_values_supported".to_owned(), json!(algorithms));
     }

@@ -1,6 +1,6 @@
 //! Signing keys: made, read, prepared once, and published.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -16,6 +16,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use zeroize::Zeroizing;
 
 use crate::domain::signing::SigningAlgorithm;
+use crate::domain::time::Timestamp;
 
 /// A key that cannot be made, read or used.
 #[derive(Debug, thiserror::Error)]
@@ -167,45 +168,60 @@ pub(super) const fn jws(algorithm: SigningAlgorithm) -> Algorithm {
     }
 }
 
-/// The keys in use: one current key for each algorithm that something signs with.
-#[derive(Debug, Default)]
-pub struct KeySet {
-    current: BTreeMap<SigningAlgorithm, SigningKey>,
+/// A key, and when it is its turn.
+#[derive(Debug)]
+pub struct PublishedKey {
+    /// The key.
+    pub key: SigningKey,
+    /// The how manieth of its algorithm it is.
+    pub generation: i64,
+    /// From when on it signs, until the next one does.
+    pub active_from: Timestamp,
 }
 
+/// The published keys: those that sign, will sign, or have signed tokens that still count; of each algorithm that something signs with.
+#[derive(Debug, Default)]
+pub struct KeySet(Vec<PublishedKey>);
+
 impl KeySet {
-    /// A set of these keys; of two with one algorithm, the later.
+    /// A set of these keys.
     #[must_use]
-    pub fn new(keys: impl IntoIterator<Item = SigningKey>) -> Self {
-        Self { current: keys.into_iter().map(|key| (key.algorithm, key)).collect() }
+    pub fn new(mut keys: Vec<PublishedKey>) -> Self {
+        // The one to sign with comes first.
+        keys.sort_by_key(|published| (published.key.algorithm, -published.generation));
+        Self(keys)
     }
 
-    /// The key to sign with.
+    /// The keys, the newest of each algorithm first.
+    pub fn iter(&self) -> impl Iterator<Item = &PublishedKey> {
+        self.0.iter()
+    }
+
+    /// The key to sign with at `now`.
     #[must_use]
-    pub fn current(&self, algorithm: SigningAlgorithm) -> Option<&SigningKey> {
-        self.current.get(&algorithm)
+    pub fn current(&self, algorithm: SigningAlgorithm, now: Timestamp) -> Option<&SigningKey> {
+        let mut of_algorithm = self.0.iter().filter(|published| published.key.algorithm == algorithm);
+        let oldest = of_algorithm.clone().last();
+        // A clock that was set back has no key of its time, and the oldest is the nearest.
+        of_algorithm.find(|published| published.active_from <= now).or(oldest).map(|published| &published.key)
     }
 
     /// The key of this name.
     #[must_use]
     pub fn find(&self, kid: &str) -> Option<&SigningKey> {
-        self.current.values().find(|key| key.kid == kid)
+        self.0.iter().map(|published| &published.key).find(|key| key.kid == kid)
     }
 
     /// The algorithms that something signs with.
-    pub fn algorithms(&self) -> impl Iterator<Item = SigningAlgorithm> {
-        self.current.keys().copied()
-    }
-
-    /// The names of the keys.
-    pub fn kids(&self) -> impl Iterator<Item = &str> {
-        self.current.values().map(|key| key.kid.as_str())
+    #[must_use]
+    pub fn algorithms(&self) -> BTreeSet<SigningAlgorithm> {
+        self.0.iter().map(|published| published.key.algorithm).collect()
     }
 
     /// The public halves (RFC 7517, section 5).
     #[must_use]
     pub fn jwks(&self) -> JwkSet {
-        JwkSet { keys: self.current.values().map(|key| key.jwk.clone()).collect() }
+        JwkSet { keys: self.0.iter().map(|published| published.key.jwk.clone()).collect() }
     }
 }
 

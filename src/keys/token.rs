@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Header, Validation, decode, decode_header};
+use serde::Serialize;
 
 use super::signing_key::{KeyError, KeySet, SigningKey, jws};
 use crate::domain::claims::AccessTokenClaims;
@@ -35,8 +36,13 @@ pub enum TokenError {
 /// # Errors
 /// Where the cryptographic library refuses.
 pub fn mint(key: &SigningKey, claims: &AccessTokenClaims) -> Result<String, KeyError> {
+    compact(key, TYPE, claims)
+}
+
+/// Signs a JWT of this `typ`.
+pub(super) fn compact(key: &SigningKey, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
     let mut header = Header::new(jws(key.algorithm()));
-    header.typ = Some(TYPE.to_owned());
+    header.typ = Some(typ.to_owned());
     header.kid = Some(key.kid().to_owned());
     let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| URL_SAFE_NO_PAD.encode(json)).map_err(|_| KeyError::Crypto(key.algorithm()));
     let mut token = format!("{}.{}", part(serde_json::to_vec(&header))?, part(serde_json::to_vec(claims))?);
@@ -92,13 +98,16 @@ mod tests {
     use crate::domain::claims::PrincipalType;
     use crate::domain::id::{OrganizationId, TokenId};
     use crate::domain::signing::SigningAlgorithm;
+    use crate::keys::PublishedKey;
     use serde_json::{Value, json};
     use uuid::Uuid;
 
     const ISSUER: &str = "https://hourpass.example.com";
 
     fn keys() -> KeySet {
-        KeySet::new(SigningAlgorithm::ALL.map(|algorithm| SigningKey::generate(algorithm).unwrap().0))
+        let published =
+            |algorithm| PublishedKey { key: SigningKey::generate(algorithm).unwrap().0, generation: 1, active_from: Timestamp::from_seconds(0) };
+        KeySet::new(SigningAlgorithm::ALL.map(published).into())
     }
 
     fn claims() -> AccessTokenClaims {
@@ -115,6 +124,7 @@ mod tests {
             workspace_id: None,
             api_key_id: None,
             sid: None,
+            status: None,
             principal_type: PrincipalType::ServiceAccount,
             authorization_details: Vec::new(),
             narrowed: false,
@@ -134,7 +144,7 @@ mod tests {
     fn every_algorithm_round_trips() {
         let keys = keys();
         for algorithm in SigningAlgorithm::ALL {
-            let token = mint(keys.current(algorithm).unwrap(), &claims()).unwrap();
+            let token = mint(keys.current(algorithm, Timestamp::from_seconds(1_000)).unwrap(), &claims()).unwrap();
             assert_eq!(verify(&keys, &token, ISSUER, Timestamp::from_seconds(4_599)).unwrap().sub, "1");
             assert!(matches!(verify(&keys, &token, ISSUER, Timestamp::from_seconds(4_600)), Err(TokenError::Expired)));
             assert!(matches!(verify(&keys, &token, "https://other.example.com", Timestamp::from_seconds(2_000)), Err(TokenError::Purpose)));
@@ -144,7 +154,7 @@ mod tests {
     #[test]
     fn forgeries_are_refused() {
         let keys = keys();
-        let ours = keys.current(SigningAlgorithm::Es256).unwrap();
+        let ours = keys.current(SigningAlgorithm::Es256, Timestamp::from_seconds(1_000)).unwrap();
         let (foreign, _) = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
         let payload = serde_json::to_value(claims()).unwrap();
         let text = payload.to_string();

@@ -231,7 +231,7 @@ impl Administration {
         let now = self.sources.now();
         let mut tx = self.store.begin().await?;
         tx.set_password_hash(user.id, &hash).await?;
-        tx.delete_sessions(user.id).await?;
+        tx.delete_sessions(user.id, self.sources.now()).await?;
         let (organization, target) = (Some(user.organization_id), Target::from(&user));
         let details = json!({ "password": "replaced", "sessions": "ended" });
         tx.insert_event(&self.management.event(now, organization, Actor::operator(), Action::UserResetPassword, target, Origin::default(), details))

@@ -1,7 +1,7 @@
 //! Who is calling: an API key or an access token, looked at afresh with every request.
 
-use super::Context;
 use super::memory::Known;
+use super::{Context, SigningError};
 use crate::domain::access::Access;
 use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
@@ -28,6 +28,15 @@ pub enum AuthenticationError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<SigningError> for AuthenticationError {
+    fn from(error: SigningError) -> Self {
+        match error {
+            SigningError::Store(error) => Self::Store(error),
+            other => Self::Store(StoreError::Corrupt(other.to_string())),
+        }
+    }
 }
 
 impl AuthenticationError {
@@ -155,7 +164,8 @@ impl Authenticator {
         let now = self.context.sources.now();
         // A JWT is three parts, and the first begins with {" in base64url.
         let ((principal, access), bound) = if credential.starts_with("eyJ") && credential.matches('.').count() == 2 {
-            let claims = keys::verify(&self.context.signing.known(), credential, &self.context.issuer, now).map_err(invalid)?;
+            let published = self.context.signing.keys().await?;
+            let claims = keys::verify(&published, credential, &self.context.issuer, now).map_err(invalid)?;
             (self.by_token(&claims).await?, claims.narrowed.then(|| claims.access()))
         } else {
             (self.by_key(&RawApiKey::from_presented(credential.to_owned()), origin, now).await?, None)
@@ -183,7 +193,7 @@ impl Authenticator {
             details: None,
         };
         let mut tx = self.context.store.begin().await?;
-        tx.delete_session(credential.holder.user.id, credential.session.id).await?;
+        tx.delete_session(credential.holder.user.id, credential.session.id, now).await?;
         tx.insert_event(&event).await?;
         Ok(tx.commit().await?)
     }

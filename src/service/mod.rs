@@ -13,6 +13,7 @@ mod memory;
 mod passwords;
 mod recorder;
 mod signing;
+mod status;
 mod upkeep;
 mod usage;
 
@@ -39,7 +40,8 @@ pub use management::{
 pub use memory::{Known, Memory, WorkspaceName};
 pub use passwords::{PasswordError, Passwords};
 pub use recorder::{RecordError, Recorder};
-pub use signing::{Signing, SigningError};
+pub use signing::{KeyInfo, NewSigningKey, Rotated, RotatedBy, Signing, SigningError, Turn};
+pub use status::{StatusList, StatusLists, StatusPublisher, StatusRules};
 pub use upkeep::Upkeep;
 pub use usage::Usage;
 

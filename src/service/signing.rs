@@ -1,19 +1,20 @@
-//! The signing keys of this node: read from the database, made where they are missing.
+//! The signing keys of this node: read from the database, made where they are missing, and made anew in time.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::Sources;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
-use crate::domain::id::AuditEventId;
-use crate::domain::signing::SigningAlgorithm;
+use crate::domain::id::{AuditEventId, OrganizationId};
+use crate::domain::signing::{KeyState, RETIRED_AFTER, Rotation, SigningAlgorithm};
 use crate::domain::time::Timestamp;
-use crate::keys::{KeyError, KeySet, MasterKey, SigningKey};
-use crate::store::{Store, StoreError, StoredSigningKey};
+use crate::keys::{KeyError, KeySet, MasterKey, PublishedKey, SigningKey};
+use crate::store::{Position, SIGNING_KEYS, Store, StoreError, StoredSigningKey, Tx};
 
-/// What tokens for Hourpass itself are signed with.
-const OWN_ALGORITHM: SigningAlgorithm = SigningAlgorithm::Es256;
+/// What tokens for Hourpass itself and status lists are signed with.
+pub(super) const OWN_ALGORITHM: SigningAlgorithm = SigningAlgorithm::Es256;
 
 /// How often the published keys are looked for at most, and for how long a validator is kept waiting.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,6 +32,78 @@ pub enum SigningError {
     /// The master key is not the one that the keys were sealed with.
     #[error("the master key does not open signing key {0} in the database: give this node the master key that the database was set up with")]
     MasterKey(String),
+    /// Another node or operator did the same at the same moment.
+    #[error("the {0} signing key was just rotated by somebody else, and nothing was done; look at the keys before you do it again")]
+    RotatedMeanwhile(SigningAlgorithm),
+}
+
+/// A key, and where it is in its life.
+#[derive(Clone, Debug)]
+pub struct KeyInfo {
+    /// Its name.
+    pub kid: String,
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
+    /// Where it is in its life.
+    pub state: KeyState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it signs.
+    pub active_from: Timestamp,
+    /// When the next one takes over, where that is known.
+    pub active_until: Option<Timestamp>,
+    /// Since when it is not published any more.
+    pub retired_at: Option<Timestamp>,
+}
+
+/// A rotation that was done.
+#[derive(Clone, Debug)]
+pub struct Rotated {
+    /// The key that signs next.
+    pub kid: String,
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
+    /// From when on.
+    pub active_from: Timestamp,
+    /// The keys that are published no more from now on.
+    pub withdrawn: Vec<String>,
+}
+
+/// When a key is to begin to sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// At once, in place of all others of its algorithm, which are withdrawn.
+    Now,
+    /// Then; published until then, and the others for as long as what they signed counts.
+    At(Timestamp),
+}
+
+/// Who has keys rotated.
+#[derive(Clone, Debug)]
+pub struct RotatedBy {
+    /// Who.
+    pub actor: Actor,
+    /// Whose audit trail it goes to.
+    pub organization: Option<OrganizationId>,
+    /// Where the request came from.
+    pub origin: Origin,
+}
+
+impl RotatedBy {
+    fn system() -> Self {
+        Self { actor: Actor::system(), organization: None, origin: Origin::default() }
+    }
+}
+
+/// A key that was made and is not kept yet.
+#[derive(Debug)]
+pub struct NewSigningKey(StoredSigningKey);
+
+/// The keys as last read, and up to where the changes were followed then.
+#[derive(Debug)]
+struct Held {
+    position: Position,
+    keys: Arc<KeySet>,
 }
 
 /// The signing keys in use.
@@ -39,7 +112,8 @@ pub struct Signing {
     store: Store,
     master: MasterKey,
     sources: Sources,
-    keys: RwLock<Arc<KeySet>>,
+    rotation: Rotation,
+    held: RwLock<Held>,
     /// When the keys to publish were last looked for.
     looked_at: Mutex<Option<Timestamp>>,
 }
@@ -49,17 +123,33 @@ impl Signing {
     ///
     /// # Errors
     /// Where the database fails or the master key opens none of the keys.
-    pub async fn open(store: Store, master: MasterKey, sources: Sources) -> Result<Self, SigningError> {
-        let this = Self { store, master, sources, keys: RwLock::default(), looked_at: Mutex::default() };
-        this.reload().await?;
-        this.with_key_for(OWN_ALGORITHM).await?;
+    pub async fn open(store: Store, master: MasterKey, sources: Sources, rotation: Rotation) -> Result<Self, SigningError> {
+        let held = RwLock::new(Held { position: store.changes().position(), keys: Arc::default() });
+        let this = Self { store, master, sources, rotation, held, looked_at: Mutex::default() };
+        this.reload_or_make(OWN_ALGORITHM).await?;
         Ok(this)
     }
 
     /// The keys as this node last saw them.
     #[must_use]
     pub fn known(&self) -> Arc<KeySet> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner).keys)
+    }
+
+    /// The keys, as nobody is known to have changed them since.
+    ///
+    /// # Errors
+    /// Where the database fails or a key does not open.
+    pub async fn keys(&self) -> Result<Arc<KeySet>, SigningError> {
+        let held = {
+            let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+            self.store.changes().hold(held.position, &[SIGNING_KEYS]).then(|| Arc::clone(&held.keys))
+        };
+        match held {
+            Some(keys) => Ok(keys),
+            // Apart, as it is large and seldom needed: whoever waits for an exchange carries its size along.
+            None => Box::pin(self.reload()).await,
+        }
     }
 
     /// The keys to publish: as the database has them, or had them a second ago. When it cannot be asked in a moment, those that this node knows, for
@@ -74,30 +164,28 @@ impl Signing {
             }
             due
         };
-        if due {
-            match tokio::time::timeout(LOOK_FOR, self.reload()).await {
-                Ok(Ok(keys)) => return keys,
-                Ok(Err(error)) => tracing::warn!(%error, "the published keys may be out of date"),
-                Err(_) => tracing::warn!("the published keys may be out of date: the database does not answer"),
-            }
+        // A new workspace may bring an algorithm into use, so that it is looked for now and then also where no key changed.
+        let looking = async { if due { self.reload().await } else { self.keys().await } };
+        match tokio::time::timeout(LOOK_FOR, looking).await {
+            Ok(Ok(keys)) => return keys,
+            Ok(Err(error)) => tracing::warn!(%error, "the published keys may be out of date"),
+            Err(_) => tracing::warn!("the published keys may be out of date: the database does not answer"),
         }
         self.known()
     }
 
-    /// Reads the keys in use anew: another node or a new workspace may have brought one.
+    /// Reads the keys in use anew.
     ///
     /// # Errors
     /// Where the database fails or a key does not open.
     pub async fn reload(&self) -> Result<Arc<KeySet>, SigningError> {
+        let position = self.store.changes().position();
         let stored = self.store.list_signing_keys_in_use(OWN_ALGORITHM).await?;
         let known = self.known();
-        let names: BTreeSet<&str> = stored.iter().map(|key| key.kid.as_str()).collect();
-        if names == known.kids().collect() {
-            return Ok(known);
-        }
-        let keys = stored.iter().map(|key| self.unseal(key)).collect::<Result<Vec<_>, _>>()?;
-        let keys = Arc::new(KeySet::new(keys));
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&keys);
+        let same = stored.len() == known.iter().count()
+            && stored.iter().all(|key| known.iter().any(|it| (it.key.kid(), it.active_from) == (key.kid.as_str(), key.active_from)));
+        let keys = if same { known } else { Arc::new(KeySet::new(stored.iter().map(|key| self.unseal(key)).collect::<Result<_, _>>()?)) };
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Held { position, keys: Arc::clone(&keys) };
         Ok(keys)
     }
 
@@ -106,60 +194,174 @@ impl Signing {
     /// # Errors
     /// Where the database fails or a key does not open.
     pub async fn with_key_for(&self, algorithm: SigningAlgorithm) -> Result<Arc<KeySet>, SigningError> {
-        let known = self.known();
-        if known.current(algorithm).is_some() {
-            return Ok(known);
-        }
-        // Apart, as it is large and seldom needed: whoever waits for an exchange carries its size along.
-        Box::pin(self.reload_or_make(algorithm)).await
+        let keys = self.keys().await?;
+        if keys.algorithms().contains(&algorithm) { Ok(keys) } else { Box::pin(self.reload_or_make(algorithm)).await }
     }
 
     async fn reload_or_make(&self, algorithm: SigningAlgorithm) -> Result<Arc<KeySet>, SigningError> {
         let reloaded = self.reload().await?;
-        if reloaded.current(algorithm).is_some() {
+        if reloaded.algorithms().contains(&algorithm) {
             return Ok(reloaded);
         }
-        self.make(algorithm).await?;
-        let made = self.reload().await?;
-        if made.current(algorithm).is_none() {
-            // Nothing uses the algorithm any more: the workspace changed in between.
-            return Err(KeyError::Crypto(algorithm).into());
+        let made = self.prepare(algorithm).await?;
+        let mut tx = self.store.begin().await?;
+        match self.rotate_in(&mut tx, made, Turn::Now, &RotatedBy::system()).await {
+            Ok(_) => tx.commit().await?,
+            // Of several nodes that do so at once, the first wins, and the others read its key.
+            Err(SigningError::RotatedMeanwhile(_)) => drop(tx),
+            Err(error) => return Err(error),
         }
-        Ok(made)
+        let made = self.reload().await?;
+        // Or else nothing uses the algorithm any more: the workspace changed in between.
+        if made.algorithms().contains(&algorithm) { Ok(made) } else { Err(KeyError::Crypto(algorithm).into()) }
     }
 
-    fn unseal(&self, stored: &StoredSigningKey) -> Result<SigningKey, SigningError> {
+    fn unseal(&self, stored: &StoredSigningKey) -> Result<PublishedKey, SigningError> {
         let pkcs8 = self.master.unseal(&stored.kid, &stored.sealed).map_err(|_| SigningError::MasterKey(stored.kid.clone()))?;
         let key = SigningKey::from_pkcs8(stored.algorithm, &pkcs8)?;
-        if key.kid() == stored.kid && key.public_jwk()? == stored.public_jwk { Ok(key) } else { Err(KeyError::Public(stored.kid.clone()).into()) }
+        if key.kid() != stored.kid || key.public_jwk()? != stored.public_jwk {
+            return Err(KeyError::Public(stored.kid.clone()).into());
+        }
+        Ok(PublishedKey { key, generation: stored.generation, active_from: stored.active_from })
     }
 
-    /// Makes a key. Of several nodes that do so at once, the first wins, and the others read its key.
-    async fn make(&self, algorithm: SigningAlgorithm) -> Result<(), SigningError> {
+    /// Makes a key, for [`Signing::rotate_in`]. It is kept nowhere yet.
+    ///
+    /// # Errors
+    /// Where the cryptographic library refuses.
+    pub async fn prepare(&self, algorithm: SigningAlgorithm) -> Result<NewSigningKey, SigningError> {
         // An RSA key takes up to a second of a core.
         let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
         let (key, pkcs8) = made.map_err(|_| KeyError::Crypto(algorithm))??;
         let sealed = self.master.seal(key.kid(), &pkcs8).map_err(|_| KeyError::Crypto(algorithm))?;
-        let stored = StoredSigningKey { kid: key.kid().to_owned(), algorithm, public_jwk: key.public_jwk()?, sealed };
-        let now = self.sources.now();
+        let (kid, public_jwk, now) = (key.kid().to_owned(), key.public_jwk()?, self.sources.now());
+        Ok(NewSigningKey(StoredSigningKey { kid, algorithm, public_jwk, sealed, generation: 1, active_from: now, created_at: now, retired_at: None }))
+    }
+
+    /// Has `made` sign next, from its turn on. Where the next key is published already, it stays the next, and `made` is dropped; where it is [`Turn::Now`], it signs now, and all
+    /// others of its algorithm are withdrawn.
+    ///
+    /// # Errors
+    /// Where somebody else did so at the same moment, and where the database fails.
+    pub async fn rotate_in(&self, tx: &mut Tx, made: NewSigningKey, turn: Turn, by: &RotatedBy) -> Result<Rotated, SigningError> {
+        let (NewSigningKey(mut made), now) = (made, self.sources.now());
+        let algorithm = made.algorithm;
+        let mut others: Vec<_> = tx.list_signing_keys().await?.into_iter().filter(|key| key.algorithm == algorithm).collect();
+        made.generation += others.iter().map(|key| key.generation).max().unwrap_or_default();
+        others.retain(|key| key.retired_at.is_none());
+        let next = others.pop_if(|key| key.active_from > now);
+        made.active_from = match turn {
+            Turn::Now => now,
+            Turn::At(_) if others.is_empty() => now,
+            Turn::At(at) => at,
+        };
+        let kid = match next {
+            Some(next) if turn != Turn::Now => {
+                return Ok(Rotated { kid: next.kid, algorithm, active_from: next.active_from, withdrawn: Vec::new() });
+            }
+            Some(next) => {
+                tx.activate_signing_key(&next.kid, now).await?;
+                self.record(tx, by, Action::SigningKeyActivate, &next.kid, json!({ "algorithm": algorithm })).await?;
+                next.kid
+            }
+            None if tx.insert_signing_key(&made).await? => {
+                let details = json!({ "algorithm": algorithm, "active_from": made.active_from });
+                self.record(tx, by, Action::SigningKeyCreate, &made.kid, details).await?;
+                made.kid
+            }
+            None => return Err(SigningError::RotatedMeanwhile(algorithm)),
+        };
+        let mut withdrawn = Vec::new();
+        for other in others.into_iter().filter(|_| turn == Turn::Now) {
+            tx.retire_signing_key(&other.kid, now).await?;
+            self.record(tx, by, Action::SigningKeyWithdraw, &other.kid, json!({ "algorithm": algorithm })).await?;
+            withdrawn.push(other.kid);
+        }
+        tracing::info!(kid, %algorithm, ?withdrawn, "another signing key takes its turn");
+        Ok(Rotated { kid, algorithm, active_from: made.active_from, withdrawn })
+    }
+
+    /// Has another key sign, on behalf of whoever has the database at hand. Returns with it how many tokens, at most, were ended by that.
+    ///
+    /// # Errors
+    /// Where somebody else did so at the same moment, and where the database fails.
+    pub async fn rotate_by_operator(&self, algorithm: SigningAlgorithm, at_once: bool) -> Result<(Rotated, i64), SigningError> {
+        let made = self.prepare(algorithm).await?;
         let mut tx = self.store.begin().await?;
-        if tx.insert_signing_key(&stored, now).await? {
-            tx.insert_event(&Event {
-                id: AuditEventId::generate(now, self.sources.random()),
-                organization_id: None,
-                occurred_at: now,
-                actor: Actor::system(),
-                action: Action::SigningKeyCreate,
-                target: Target { kind: "signing_key", id: None, name: stored.kid.clone() },
-                outcome: Outcome::Granted,
-                origin: Origin::default(),
-                token_expires_at: None,
-                details: Some(serde_json::json!({ "algorithm": algorithm })),
-            })
-            .await?;
-            tx.commit().await?;
-            tracing::info!(kid = stored.kid, %algorithm, "made a signing key");
+        let by = RotatedBy { actor: Actor::operator(), ..RotatedBy::system() };
+        let rotated = self.rotate_in(&mut tx, made, self.turn(at_once), &by).await?;
+        let ended = if rotated.withdrawn.is_empty() { 0 } else { tx.count_tokens_that_count(self.sources.now()).await? };
+        tx.commit().await?;
+        Ok((rotated, ended))
+    }
+
+    /// When a key takes its turn that somebody asks for: at once, or when it was published for long enough.
+    #[must_use]
+    pub fn turn(&self, at_once: bool) -> Turn {
+        if at_once { Turn::Now } else { Turn::At(self.sources.now().plus(self.rotation.publish_ahead)) }
+    }
+
+    /// Makes the keys that will be needed, and publishes those no more of which every token has expired.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn take_turns(&self) -> Result<(), SigningError> {
+        let (keys, now) = (self.reload().await?, self.sources.now());
+        for algorithm in keys.algorithms() {
+            let of_algorithm: Vec<_> = keys.iter().filter(|it| it.key.algorithm() == algorithm).collect();
+            if let Some(at) = of_algorithm.first().and_then(|newest| self.rotation.next(newest.active_from, now)) {
+                let made = self.prepare(algorithm).await?;
+                let mut tx = self.store.begin().await?;
+                self.rotate_in(&mut tx, made, Turn::At(at), &RotatedBy::system()).await?;
+                tx.commit().await?;
+            }
+            // The newest comes first, so that each one's successor stands before it.
+            for (_, over) in of_algorithm.iter().zip(of_algorithm.iter().skip(1)).filter(|(next, _)| next.active_from.plus(RETIRED_AFTER) <= now) {
+                let mut tx = self.store.begin().await?;
+                tx.retire_signing_key(over.key.kid(), now).await?;
+                self.record(&mut tx, &RotatedBy::system(), Action::SigningKeyRetire, over.key.kid(), json!({ "algorithm": algorithm })).await?;
+                tx.commit().await?;
+            }
         }
         Ok(())
+    }
+
+    /// Lists all keys that there ever were, with where each is in its life.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn list(&self) -> Result<Vec<KeyInfo>, StoreError> {
+        let (stored, now) = (self.store.list_signing_keys().await?, self.sources.now());
+        let info = |key: &StoredSigningKey| {
+            let successor = stored.iter().find(|it| it.algorithm == key.algorithm && it.generation == key.generation + 1);
+            let active_until = successor.map(|it| it.active_from).or_else(|| Some(key.active_from.plus(self.rotation.every?)));
+            KeyInfo {
+                kid: key.kid.clone(),
+                algorithm: key.algorithm,
+                state: KeyState::of(key.active_from, successor.map(|it| it.active_from), key.retired_at.is_some(), now),
+                created_at: key.created_at,
+                active_from: key.active_from,
+                active_until,
+                retired_at: key.retired_at,
+            }
+        };
+        Ok(stored.iter().map(info).collect())
+    }
+
+    async fn record(&self, tx: &mut Tx, by: &RotatedBy, action: Action, kid: &str, details: serde_json::Value) -> Result<(), StoreError> {
+        let now = self.sources.now();
+        tx.insert_event(&Event {
+            id: AuditEventId::generate(now, self.sources.random()),
+            organization_id: by.organization,
+            occurred_at: now,
+            actor: by.actor.clone(),
+            action,
+            target: Target { kind: "signing_key", id: None, name: kid.to_owned() },
+            outcome: Outcome::Granted,
+            origin: by.origin.clone(),
+            token_expires_at: None,
+            details: Some(details),
+        })
+        .await
     }
 }

@@ -1,16 +1,18 @@
-//! What is done now and then in the background: uses are written, and old audit events pruned.
+//! What is done now and then in the background: uses are written, old audit events pruned, and signing keys take turns.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Sources;
 use super::usage::Usage;
+use super::{Signing, SigningError, Sources};
 use crate::store::{Store, StoreError};
 
 /// How often uses are written.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
 /// How often old events are looked for.
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
+/// How often it is looked whether signing keys are due.
+const TURN_EVERY: Duration = Duration::from_mins(1);
 /// How many events are deleted in one transaction: others write in between.
 const PRUNE_BATCH: i64 = 1_000;
 
@@ -20,6 +22,7 @@ pub struct Upkeep {
     store: Store,
     sources: Sources,
     usage: Arc<Usage>,
+    signing: Arc<Signing>,
     /// How long audit events are kept; without this, for ever.
     retention: Option<Duration>,
 }
@@ -27,15 +30,24 @@ pub struct Upkeep {
 impl Upkeep {
     /// With audit events kept for `retention`, or for ever.
     #[must_use]
-    pub fn new(store: Store, sources: Sources, usage: Arc<Usage>, retention: Option<Duration>) -> Self {
-        Self { store, sources, usage, retention }
+    pub fn new(store: Store, sources: Sources, usage: Arc<Usage>, signing: Arc<Signing>, retention: Option<Duration>) -> Self {
+        Self { store, sources, usage, signing, retention }
     }
 
     /// Does its work until it is dropped. Pruning much takes a while, and nothing else waits for it.
     pub async fn run(&self) {
         let flushing = every(FLUSH_EVERY, || self.flush(false));
         let pruning = every(PRUNE_EVERY, || async { self.prune().await.map(drop) });
-        tokio::join!(flushing, pruning);
+        let turning = every(TURN_EVERY, || self.take_turns());
+        tokio::join!(flushing, pruning, turning);
+    }
+
+    /// Makes and retires signing keys where it is time.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn take_turns(&self) -> Result<(), SigningError> {
+        self.signing.take_turns().await
     }
 
     /// Writes the uses that are due, or all of them.
@@ -66,7 +78,7 @@ impl Upkeep {
     }
 }
 
-async fn every<F: Future<Output = Result<(), StoreError>>>(period: Duration, work: impl Fn() -> F) {
+async fn every<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(period: Duration, work: impl Fn() -> F) {
     let mut interval = tokio::time::interval(period);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

@@ -5,12 +5,13 @@ use uuid::Uuid;
 
 use super::organization::{OrganizationRow, organization_columns};
 use super::service_account::{ServiceAccountRow, last_use, service_account_columns};
-use super::{Db, Engine, Store, StoreError, Tx};
+use super::{Db, Ended, Engine, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
 use crate::domain::credential::KeyCredential;
 use crate::domain::entity::{ApiKey, KeyDetails, KeyValue, LastUse};
 use crate::domain::id::{ApiKeyId, KeyValueId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::Name;
+use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
 
 /// The columns of [`ApiKeyRow`], of a table called `k`.
@@ -42,7 +43,7 @@ macro_rules! select_credential {
             service_account_columns!(),
             ", ",
             organization_columns!(),
-            " FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id JOIN service_accounts a ON a.id = k.service_account_id",
+            ", e.idx AS status_index FROM api_key_values v LEFT JOIN status_entries e ON e.grant_id = v.grant_id JOIN api_keys k ON k.id = v.api_key_id JOIN service_accounts a ON a.id = k.service_account_id",
             " JOIN organizations o ON o.id = a.organization_id WHERE ",
             $where
         )
@@ -88,7 +89,7 @@ statements! {
     DELETE_RETAINED = "DELETE FROM api_key_values WHERE api_key_id = $1 AND retained_until IS NOT NULL";
     DELETE_VALUES = "DELETE FROM api_key_values WHERE api_key_id = $1";
     DELETE = "DELETE FROM api_keys WHERE id = $1";
-    LIST_VALUE_IDS_OF_ACCOUNT = "SELECT v.id FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1";
+    LIST_VALUES_OF_ACCOUNT = "SELECT v.id, v.expires_at, v.retained_until FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1";
     SET_GRANT = "UPDATE api_key_values SET grant_id = $2 WHERE id = $1";
 }
 
@@ -156,11 +157,18 @@ struct KeyCredentialRow {
     key: ApiKeyRow,
     #[sqlx(flatten)]
     value: ValueRow,
+    status_index: Option<i64>,
 }
 
 impl From<KeyCredentialRow> for KeyCredential {
     fn from(row: KeyCredentialRow) -> Self {
-        Self { organization: row.organization.into(), account: row.account.into(), key: row.key.into(), value: row.value.into() }
+        Self {
+            organization: row.organization.into(),
+            account: row.account.into(),
+            key: row.key.into(),
+            value: row.value.into(),
+            status: row.status_index.map(StatusIndex),
+        }
     }
 }
 
@@ -315,8 +323,8 @@ impl Tx {
             .bind(value.retained_until.map(Timestamp::as_micros))
             .execute(&mut **tx)
             .await
-            .map(drop))
-        .map_err(StoreError::from)
+            .map(drop))?;
+        self.add_status(value.grant, value.ends_at(), value.created_at).await.map(drop)
     }
 
     /// Reads a key of an account that this transaction has locked.
@@ -349,12 +357,13 @@ impl Tx {
         .map_err(StoreError::from)
     }
 
-    /// Replaces grant, expiry and retention of a value of a key of this account.
+    /// Replaces grant, expiry and retention of a value of a key of this account. Another grant ends the tokens obtained with it so far.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn update_key_value(&mut self, account: ServiceAccountId, value: &KeyValue) -> Result<(), StoreError> {
+    pub async fn update_key_value(&mut self, account: ServiceAccountId, value: &KeyValue, now: Timestamp) -> Result<(), StoreError> {
         self.note_change(account.0);
+        self.follow_status(value.id.0, value.grant, value.ends_at(), now).await?;
         on!(Engine, &mut self.engine, |tx| sqlx::query(UPDATE_VALUE)
             .bind(value.id.0)
             .bind(value.grant.0)
@@ -371,6 +380,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn delete_retained_value(&mut self, key: ApiKeyId, now: Timestamp) -> Result<(), StoreError> {
+        self.end_status(Ended::Retained(key), now).await?;
         on!(Engine, &mut self.engine, |tx| sqlx::query(RETIRE_RETAINED_HASH).bind(key.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
         on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_RETAINED).bind(key.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
@@ -380,6 +390,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn delete_api_key(&mut self, key: ApiKeyId, now: Timestamp) -> Result<(), StoreError> {
+        self.end_status(Ended::Key(key), now).await?;
         on!(Engine, &mut self.engine, |tx| sqlx::query(RETIRE_HASHES).bind(key.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
         for sql in [DELETE_VALUES, DELETE] {
             on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(key.0).execute(&mut **tx).await.map(drop))?;
@@ -391,12 +402,16 @@ impl Tx {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn replace_grants(&mut self, account: ServiceAccountId, mut next: impl FnMut() -> SessionId) -> Result<(), StoreError> {
+    pub async fn replace_grants(&mut self, account: ServiceAccountId, now: Timestamp, mut next: impl FnMut() -> SessionId) -> Result<(), StoreError> {
         self.note_change(account.0);
-        let ids: Vec<Uuid> =
-            on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(LIST_VALUE_IDS_OF_ACCOUNT).bind(account.0).fetch_all(&mut **tx).await)?;
-        for id in ids {
-            on!(Engine, &mut self.engine, |tx| sqlx::query(SET_GRANT).bind(id).bind(next().0).execute(&mut **tx).await.map(drop))?;
+        self.end_status(Ended::Account(account), now).await?;
+        let values: Vec<(Uuid, Option<i64>, Option<i64>)> =
+            on!(Engine, &mut self.engine, |tx| sqlx::query_as(LIST_VALUES_OF_ACCOUNT).bind(account.0).fetch_all(&mut **tx).await)?;
+        for (id, expires_at, retained_until) in values {
+            let grant = next();
+            on!(Engine, &mut self.engine, |tx| sqlx::query(SET_GRANT).bind(id).bind(grant.0).execute(&mut **tx).await.map(drop))?;
+            let ends_at = [expires_at, retained_until].into_iter().flatten().min().map(Timestamp::from_micros);
+            self.add_status(grant, ends_at, now).await?;
         }
         Ok(())
     }

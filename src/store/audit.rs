@@ -1,6 +1,7 @@
 //! Audit events. They are only ever added, and pruned when they are old.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use sqlx::FromRow;
 use uuid::Uuid;
@@ -97,11 +98,14 @@ statements! {
          JOIN service_accounts a ON a.id = k.service_account_id WHERE v.grant_id = e.session_id AND k.active AND a.active \
          AND (v.retained_until IS NULL OR v.retained_until > $5) AND (v.expires_at IS NULL OR v.expires_at > $5))"
     );
+    COUNT_THAT_COUNT = "SELECT count(*) FROM audit_events WHERE id >= $1 AND action = 'token.issue' AND outcome = 'granted' AND token_expires_at > $2";
     PRUNE = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE id < $1 ORDER BY id LIMIT $2)";
 }
 
 /// How many events one statement adds. Each statement is a round trip, so a batch is written with few; and few sizes, as each is prepared once a connection.
 const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+/// The longest life of a token.
+const LONGEST_TOKEN: Duration = Duration::from_hours(1);
 /// The values of an event.
 const COLUMNS: usize = 20;
 
@@ -324,6 +328,16 @@ impl Tx {
             }
         }
         Ok(())
+    }
+
+    /// Counts the tokens, of all organizations, that have not expired. Those that were ended before are among them.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn count_tokens_that_count(&mut self, now: Timestamp) -> Result<i64, StoreError> {
+        let from = AuditEventId::earliest(now.minus(LONGEST_TOKEN)).0;
+        on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(COUNT_THAT_COUNT).bind(from).bind(now.as_micros()).fetch_one(&mut **tx).await)
+            .map_err(StoreError::from)
     }
 
     /// Deletes at most `limit` of the events before `before`, the oldest first. Returns how many.

@@ -56,6 +56,13 @@ pub struct Position {
     number: i64,
 }
 
+/// What a node knew of the changes at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    generation: u64,
+    newest: i64,
+}
+
 /// What this node knows of the changes.
 #[derive(Clone, Debug)]
 pub struct Changes(Arc<Shared>);
@@ -109,6 +116,13 @@ impl Changes {
     #[must_use]
     pub fn applied(&self) -> i64 {
         self.read().applied
+    }
+
+    /// Another one whenever this node learns of a change.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        let known = self.read();
+        Version { generation: known.generation, newest: known.applied.max(known.own) }
     }
 
     /// The newest change that this node itself made.

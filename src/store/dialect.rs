@@ -12,6 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Acquire, Connection, PgConnection, SqlitePool};
 use url::Url;
+use uuid::Uuid;
 
 use super::{Changes, Db, Engine, Store, StoreError, Tx};
 use crate::domain::id::OrganizationId;
@@ -246,4 +247,26 @@ fn migration_error(error: MigrateError) -> StoreError {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
         other => StoreError::Refused(format!("the database cannot be brought up to date: {other}")),
     }
+}
+
+macro_rules! take_status {
+    ($lock:literal) => {
+        concat!(
+            "UPDATE status_entries SET grant_id = $1, ends_at = $2 WHERE idx = ",
+            "(SELECT idx FROM status_entries WHERE ends_at < $3 ORDER BY ends_at LIMIT 1",
+            $lock,
+            ") RETURNING idx"
+        )
+    };
+}
+
+/// Takes an index whose tokens have all expired: on PostgreSQL, one that nobody else is just taking.
+pub(super) async fn take_status(tx: &mut Tx, grant: Uuid, ends_at: Option<i64>, free: i64) -> Result<Option<i64>, StoreError> {
+    let taken = match &mut tx.engine {
+        Engine::Sqlite(tx) => sqlx::query_scalar(take_status!("")).bind(grant).bind(ends_at).bind(free).fetch_optional(&mut **tx).await,
+        Engine::Postgres(tx) => {
+            sqlx::query_scalar(take_status!(" FOR UPDATE SKIP LOCKED")).bind(grant).bind(ends_at).bind(free).fetch_optional(&mut **tx).await
+        }
+    };
+    Ok(taken?)
 }

@@ -31,6 +31,12 @@ impl StoreError {
         Self::Unavailable(sqlx::Error::Io(std::io::Error::other(format!("the changes of other nodes were last seen {} ms ago", age.as_millis()))))
     }
 
+    /// The database did not answer in time.
+    #[must_use]
+    pub fn timed_out() -> Self {
+        Self::Unavailable(sqlx::Error::Io(std::io::Error::other("the database did not answer in time")))
+    }
+
     /// What an answer was made of has changed while it was made.
     #[must_use]
     pub fn changed_meanwhile() -> Self {

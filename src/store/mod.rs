@@ -85,6 +85,7 @@ mod project;
 mod role;
 mod service_account;
 mod signing_key;
+mod status;
 mod team;
 mod user;
 mod workspace;
@@ -98,12 +99,13 @@ use uuid::Uuid;
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::KeyFilter;
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent};
-pub use changes::{Changes, Node, Position};
+pub use changes::{Changes, Node, Position, Version};
 pub use dialect::sqlite_directory;
 pub use error::StoreError;
 pub use invitation::StoredInvitation;
 pub use service_account::AccountFilter;
-pub use signing_key::StoredSigningKey;
+pub use signing_key::{SIGNING_KEYS, StoredSigningKey};
+pub use status::{Ended, StatusView};
 pub use team::{Member, TeamMember};
 pub use user::{StoredPassword, UserFilter};
 pub use workspace::WorkspaceFilter;
@@ -248,6 +250,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("role", role::STATEMENTS),
         ("service_account", service_account::STATEMENTS),
         ("signing_key", signing_key::STATEMENTS),
+        ("status", status::STATEMENTS),
         ("team", team::STATEMENTS),
         ("user", user::STATEMENTS),
         ("workspace", workspace::STATEMENTS),

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, Engine, StoreError, Tx, dialect};
+use super::{Db, Ended, Engine, StoreError, Tx, dialect};
 use crate::domain::entity::{KeyPolicy, Organization};
 use crate::domain::id::OrganizationId;
 use crate::domain::name::{Name, Slug};
@@ -83,13 +83,22 @@ reads! {
 }
 
 writes! {
-    /// Deletes an organization with its people, teams, roles and catalogue. It may have neither workspaces nor service accounts.
-    fn delete_organization(id: OrganizationId) [changes id.0] =
+    /// The rows of an organization.
+    fn delete_rows_of_organization(id: OrganizationId) [changes id.0] =
         DELETE_MEMBERS(id.0), DELETE_ASSIGNMENTS(id.0), DELETE_TEAMS(id.0), DELETE_ROLES(id.0), DELETE_CATALOGUE(id.0), DELETE_SESSIONS(id.0),
         DELETE_INVITATIONS(id.0), DELETE_USERS(id.0), DELETE(id.0);
 }
 
 impl Tx {
+    /// Deletes an organization with its people, teams, roles and catalogue. It may have neither workspaces nor service accounts.
+    ///
+    /// # Errors
+    /// Where it has, and where the database fails.
+    pub async fn delete_organization(&mut self, id: OrganizationId, now: Timestamp) -> Result<(), StoreError> {
+        self.end_status(Ended::Organization(id), now).await?;
+        self.delete_rows_of_organization(id).await
+    }
+
     /// Reads an organization, and keeps others from changing it until the transaction ends.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, Engine, Store, StoreError, Tx};
+use super::{Db, Ended, Engine, Store, StoreError, Tx};
 use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::entity::{LastUse, ServiceAccount};
 use crate::domain::id::{OrganizationId, Reference, ServiceAccountId};
@@ -248,6 +248,7 @@ impl Tx {
     /// Where the database fails.
     pub async fn delete_service_account(&mut self, id: ServiceAccountId, now: Timestamp) -> Result<(), StoreError> {
         self.delete_access_of_service_account(id).await?;
+        self.end_status(Ended::Account(id), now).await?;
         on!(Engine, &mut self.engine, |tx| sqlx::query(RETIRE_HASHES).bind(id.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
         for sql in [DELETE_VALUES, DELETE_KEYS, DELETE_LABELS, DELETE] {
             on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;

@@ -1,22 +1,30 @@
 //! Signing keys, sealed.
 
 use sqlx::FromRow;
+use uuid::Uuid;
 
 use super::{Db, Engine, Store, StoreError, Tx};
 use crate::domain::signing::SigningAlgorithm;
 use crate::domain::time::Timestamp;
 
 statements! {
-    INSERT = "INSERT INTO signing_keys (kid, algorithm, public_jwk, private_key, created_at, retired_at) VALUES ($1, $2, $3, $4, $5, NULL) \
+    INSERT = "INSERT INTO signing_keys (kid, algorithm, public_jwk, private_key, created_at, generation, active_from) VALUES ($1, $2, $3, $4, $5, $6, $7) \
               ON CONFLICT DO NOTHING";
     // A key type is published only while something signs with it: some validators choke on a type that they don't know.
-    LIST_IN_USE = "SELECT kid, algorithm, public_jwk, private_key FROM signing_keys k WHERE k.retired_at IS NULL \
-                   AND (k.algorithm = $1 OR EXISTS (SELECT 1 FROM workspaces w WHERE w.signing_algorithm = k.algorithm)) ORDER BY k.created_at, k.kid";
+    LIST_IN_USE = "SELECT kid, algorithm, public_jwk, private_key, generation, active_from, created_at, retired_at FROM signing_keys k \
+                   WHERE k.retired_at IS NULL AND (k.algorithm = $1 OR EXISTS (SELECT 1 FROM workspaces w WHERE w.signing_algorithm = k.algorithm)) \
+                   ORDER BY k.algorithm, k.generation";
+    LIST = "SELECT kid, algorithm, public_jwk, private_key, generation, active_from, created_at, retired_at FROM signing_keys ORDER BY algorithm, generation";
+    ACTIVATE = "UPDATE signing_keys SET active_from = $2 WHERE kid = $1 AND active_from > $2";
+    RETIRE = "UPDATE signing_keys SET retired_at = $2 WHERE kid = $1 AND retired_at IS NULL";
     COUNT = "SELECT count(*) FROM signing_keys";
 }
 
+/// Whom a change of the signing keys is noted for: no account, person or organization has this id.
+pub const SIGNING_KEYS: Uuid = Uuid::nil();
+
 /// A signing key as it is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSigningKey {
     /// Its name: the RFC 7638 thumbprint of its public half.
     pub kid: String,
@@ -26,6 +34,14 @@ pub struct StoredSigningKey {
     pub public_jwk: String,
     /// Its private half, sealed with the master key.
     pub sealed: Vec<u8>,
+    /// The how manieth of its algorithm it is, from 1 on.
+    pub generation: i64,
+    /// From when on it signs, until the next one does.
+    pub active_from: Timestamp,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Since when it is not published any more.
+    pub retired_at: Option<Timestamp>,
 }
 
 #[derive(FromRow)]
@@ -34,6 +50,10 @@ struct SigningKeyRow {
     algorithm: String,
     public_jwk: String,
     private_key: Vec<u8>,
+    generation: i64,
+    active_from: i64,
+    created_at: i64,
+    retired_at: Option<i64>,
 }
 
 impl TryFrom<SigningKeyRow> for StoredSigningKey {
@@ -41,20 +61,33 @@ impl TryFrom<SigningKeyRow> for StoredSigningKey {
 
     fn try_from(row: SigningKeyRow) -> Result<Self, StoreError> {
         let algorithm = row.algorithm.parse().map_err(|_| StoreError::Corrupt(format!("signing_keys.algorithm {:?}", row.algorithm)))?;
-        Ok(Self { kid: row.kid, algorithm, public_jwk: row.public_jwk, sealed: row.private_key })
+        Ok(Self {
+            kid: row.kid,
+            algorithm,
+            public_jwk: row.public_jwk,
+            sealed: row.private_key,
+            generation: row.generation,
+            active_from: Timestamp::from_micros(row.active_from),
+            created_at: Timestamp::from_micros(row.created_at),
+            retired_at: row.retired_at.map(Timestamp::from_micros),
+        })
     }
 }
 
-impl Store {
-    /// Lists the current keys of the algorithm `always` and of those that workspaces use.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn list_signing_keys_in_use(&self, always: SigningAlgorithm) -> Result<Vec<StoredSigningKey>, StoreError> {
-        let rows = on!(Db, &self.read, |pool| sqlx::query_as::<_, SigningKeyRow>(LIST_IN_USE).bind(always.as_str()).fetch_all(pool).await)?;
+reads! {
+    /// Lists the keys that are published: those of the algorithm `always` and of those that workspaces use, the oldest of each first.
+    fn list_signing_keys_in_use(always: SigningAlgorithm) -> Vec<StoredSigningKey> = |connection| {
+        let rows = sqlx::query_as::<_, SigningKeyRow>(LIST_IN_USE).bind(always.as_str()).fetch_all(connection).await?;
         rows.into_iter().map(StoredSigningKey::try_from).collect()
-    }
+    };
+    /// Lists all keys that there ever were, the oldest of each algorithm first.
+    fn list_signing_keys() -> Vec<StoredSigningKey> = |connection| {
+        let rows = sqlx::query_as::<_, SigningKeyRow>(LIST).fetch_all(connection).await?;
+        rows.into_iter().map(StoredSigningKey::try_from).collect()
+    };
+}
 
+impl Store {
     /// How many signing keys there are.
     ///
     /// # Errors
@@ -64,18 +97,28 @@ impl Store {
     }
 }
 
+writes! {
+    /// Has a key that was to sign later sign from `active_from` on.
+    fn activate_signing_key(kid: &str, active_from: Timestamp) [changes SIGNING_KEYS] = ACTIVATE(kid, active_from.as_micros());
+    /// Publishes a key no more.
+    fn retire_signing_key(kid: &str, now: Timestamp) [changes SIGNING_KEYS] = RETIRE(kid, now.as_micros());
+}
+
 impl Tx {
-    /// Makes this the current key of its algorithm. `false`: there is one already.
+    /// Adds a key. `false`: its algorithm has one of this generation already.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn insert_signing_key(&mut self, key: &StoredSigningKey, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn insert_signing_key(&mut self, key: &StoredSigningKey) -> Result<bool, StoreError> {
+        self.note_change(SIGNING_KEYS);
         let rows = on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
             .bind(&key.kid)
             .bind(key.algorithm.as_str())
             .bind(&key.public_jwk)
             .bind(&key.sealed)
-            .bind(now.as_micros())
+            .bind(key.created_at.as_micros())
+            .bind(key.generation)
+            .bind(key.active_from.as_micros())
             .execute(&mut **tx)
             .await
             .map(|done| done.rows_affected()))?;

@@ -5,11 +5,12 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::organization::{OrganizationRow, organization_columns};
-use super::{Db, Engine, Store, StoreError, Tx};
+use super::{Db, Ended, Engine, Store, StoreError, Tx};
 use crate::domain::credential::{SessionCredential, UserCredential};
 use crate::domain::entity::{Session, User};
 use crate::domain::id::{OrganizationId, SessionId, UserId};
 use crate::domain::name::Email;
+use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
 
 macro_rules! user_columns {
@@ -182,12 +183,6 @@ writes! {
     fn lock_users(organization: OrganizationId) = LOCK_ALL(organization.0);
     /// Replaces all that can change of a person but the password.
     fn update_user(user: &User) [changes user.id.0] = UPDATE(user.id.0, user.email.as_str(), &user.name, user.active);
-    /// Ends the sign-ins of a person.
-    fn delete_sessions(user: UserId) [changes user.0] = DELETE_SESSIONS_OF(user.0);
-    /// Ends a sign-in of a person.
-    fn delete_session(user: UserId, id: SessionId) [changes user.0] = DELETE_SESSION(id.0);
-    /// Ends the sign-ins of a person but this one.
-    fn delete_other_sessions(user: UserId, session: SessionId) [changes user.0] = DELETE_OTHER_SESSIONS(user.0, session.0);
     /// Replaces a person's password, which ends the link for setting one.
     fn set_password_hash(user: UserId, hash: &SecretString) = SET_PASSWORD_HASH(user.0, hash.expose_secret()), DELETE_INVITATION(user.0);
     /// Replaces the hash of a person's password by another of the same password, unless they have got another meanwhile.
@@ -215,12 +210,44 @@ impl Store {
 }
 
 impl Tx {
+    /// Ends the sign-ins of a person.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_sessions(&mut self, user: UserId, now: Timestamp) -> Result<(), StoreError> {
+        self.note_change(user.0);
+        self.end_status(Ended::User(user), now).await?;
+        on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_SESSIONS_OF).bind(user.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
+    }
+
+    /// Ends a sign-in of a person.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_session(&mut self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
+        self.note_change(user.0);
+        self.end_status(Ended::Grant(id), now).await?;
+        on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_SESSION).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
+    }
+
+    /// Ends the sign-ins of a person but this one.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_other_sessions(&mut self, user: UserId, kept: SessionId, now: Timestamp) -> Result<(), StoreError> {
+        self.note_change(user.0);
+        self.end_status_of_others(user, kept, now).await?;
+        on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_OTHER_SESSIONS).bind(user.0).bind(kept.0).execute(&mut **tx).await.map(drop))
+            .map_err(StoreError::from)
+    }
+
     /// Deletes a person with all that they were given, their memberships and sign-ins.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn delete_user(&mut self, id: UserId) -> Result<(), StoreError> {
+    pub async fn delete_user(&mut self, id: UserId, now: Timestamp) -> Result<(), StoreError> {
         self.note_change(id.0);
+        self.end_status(Ended::User(id), now).await?;
         self.delete_access_of_user(id).await?;
         for sql in [DELETE_SESSIONS_OF, DELETE_INVITATION, DELETE] {
             on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
@@ -240,12 +267,12 @@ impl Tx {
         Ok(row.map(SessionCredential::from))
     }
 
-    /// Records a sign-in, and forgets those that are over at `now`. `false`: the person was deactivated or got another password since `password_version` was read.
+    /// Records a sign-in, and forgets those that are over at `now`. Returns its place in the status lists; nothing where the person was deactivated or got another password since `password_version` was read.
     /// Comparing a password takes a while, and a reset in between has to count.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn insert_session(&mut self, session: &Session, password_version: i64, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn insert_session(&mut self, session: &Session, password_version: i64, now: Timestamp) -> Result<Option<StatusIndex>, StoreError> {
         let rows = on!(Engine, &mut self.engine, |tx| {
             sqlx::query(LOCK).bind(session.user_id.0).execute(&mut **tx).await?;
             sqlx::query(DELETE_SESSIONS_BEFORE).bind(now.as_micros()).execute(&mut **tx).await?;
@@ -259,6 +286,6 @@ impl Tx {
                 .await?
                 .rows_affected()
         });
-        Ok(rows == 1)
+        if rows == 1 { self.add_status(session.id, Some(session.expires_at), now).await.map(Some) } else { Ok(None) }
     }
 }

@@ -26,9 +26,10 @@ use crate::domain::id::{AuditEventId, OrganizationId, Reference, SessionId, Toke
 use crate::domain::name::Email;
 use crate::domain::permission::{self, Permission};
 use crate::domain::signing::SigningAlgorithm;
+use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
-use crate::store::{Holder, StoreError, StoredPassword};
+use crate::store::{Holder, StoreError, StoredPassword, Tx};
 
 pub use error::LoginError;
 
@@ -293,22 +294,23 @@ impl Login {
             None => (SigningAlgorithm::Es256, OWN_LIFETIME_SECONDS, self.context.issuer.clone()),
         };
         let keys = self.context.signing.with_key_for(algorithm).await?;
-        let key = keys.current(algorithm).ok_or(KeyError::Crypto(algorithm))?;
-        let mut actor = subject.actor();
-        let sign_in = match subject {
-            Subject::Key(_) => None,
-            Subject::User { stored, rehashed } => {
-                let id = SessionId::generate(now, self.context.sources.random());
-                actor.session_id = Some(id);
-                let expires_at = now.plus(Duration::from_secs(lifetime.unsigned_abs()));
-                Some((Session { id, user_id: stored.holder.user.id, expires_at }, stored.version, rehashed.as_ref()))
-            }
-        };
-
+        let key = keys.current(algorithm, now).ok_or(KeyError::Crypto(algorithm))?;
         // A token for Hourpass that was not narrowed stands for its holder, whatever it says, so that it need not say everything.
         let unsaid = permitted.workspace.is_none() && !permitted.held.narrowed && permitted.held.parts.len() > MOST_PARTS;
         let parts = if unsaid { &[][..] } else { &permitted.held.parts };
         let authorization_details = self.details(subject.organization(), parts).await?;
+        let mut actor = subject.actor();
+        let (status, sign_in) = match subject {
+            Subject::Key(known) => (known.credential.status.ok_or_else(StoreError::changed_meanwhile)?, None),
+            Subject::User { stored, rehashed } => {
+                let id = SessionId::generate(now, self.context.sources.random());
+                actor.session_id = Some(id);
+                let expires_at = now.plus(Duration::from_secs(lifetime.unsigned_abs()));
+                let session = Session { id, user_id: stored.holder.user.id, expires_at };
+                let (tx, status) = Box::pin(self.begin_sign_in(&session, stored.version, rehashed.as_ref(), now)).await?;
+                (status, Some(tx))
+            }
+        };
         let issued_at = now.as_seconds();
         let subject_id = actor.id.map(|id| id.to_string()).unwrap_or_default();
         let (principal_type, client_id) = match subject {
@@ -330,6 +332,7 @@ impl Login {
             workspace_id: permitted.workspace.as_ref().map(|workspace| workspace.id),
             api_key_id: actor.api_key_id,
             sid: actor.session_id,
+            status: Some(status.claim(&self.context.issuer)),
             principal_type,
             name: actor.name.clone(),
             custom: match (subject, &permitted.workspace) {
@@ -362,7 +365,10 @@ impl Login {
         };
         // The token leaves only after its record is durable.
         match sign_in {
-            Some((session, version, rehashed)) => Box::pin(self.record_sign_in(&session, version, rehashed, &event)).await?,
+            Some(mut tx) => {
+                tx.insert_event(&event).await?;
+                tx.commit().await?;
+            }
             None => self.recorder.record(event).await?,
         }
         if let Subject::Key(known) = subject {
@@ -372,17 +378,20 @@ impl Login {
         Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope, authorization_details: claims.authorization_details })
     }
 
-    /// Writes a person's sign-in, a stronger hash of the password, and the record of the token, together.
-    async fn record_sign_in(&self, session: &Session, version: i64, rehashed: Option<&SecretString>, event: &Event) -> Result<(), LoginError> {
+    /// Writes a person's sign-in, and a stronger hash of the password, to be committed with the record of the token.
+    async fn begin_sign_in(
+        &self,
+        session: &Session,
+        version: i64,
+        rehashed: Option<&SecretString>,
+        now: Timestamp,
+    ) -> Result<(Tx, StatusIndex), LoginError> {
         let mut tx = self.context.store.begin().await?;
-        if !tx.insert_session(session, version, event.occurred_at).await? {
-            return Err(LoginError::WrongPassword);
-        }
+        let status = tx.insert_session(session, version, now).await?.ok_or(LoginError::WrongPassword)?;
         if let Some(hash) = rehashed {
             tx.replace_password_hash(session.user_id, version, hash).await?;
         }
-        tx.insert_event(event).await?;
-        Ok(tx.commit().await?)
+        Ok((tx, status))
     }
 
     /// Looks at a key again, after its record was waited for: what was held of it then may be too old by now.

@@ -153,7 +153,7 @@ impl Management {
         let now = self.sources.now();
         tx.update_service_account(&account).await.map_err(|error| name_taken(error, &account.name))?;
         if changes.has("active") {
-            tx.replace_grants(account.id, || SessionId::generate(now, self.sources.random())).await?;
+            tx.replace_grants(account.id, now, || SessionId::generate(now, self.sources.random())).await?;
         }
         let organization = Some(account.organization_id);
         let event = self.event(now, organization, caller.actor(), Action::ServiceAccountUpdate, before, origin, changes.into_details());
@@ -183,7 +183,7 @@ impl Management {
     pub async fn revoke_account_tokens(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<ServiceAccount, ManagementError> {
         let (mut tx, caller, account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
         let now = self.sources.now();
-        tx.replace_grants(account.id, || SessionId::generate(now, self.sources.random())).await?;
+        tx.replace_grants(account.id, now, || SessionId::generate(now, self.sources.random())).await?;
         let (organization, target) = (Some(account.organization_id), Target::from(&account));
         let event = self.event(now, organization, caller.actor(), Action::ServiceAccountRevokeTokens, target, origin, json!({}));
         tx.insert_event(&event).await?;

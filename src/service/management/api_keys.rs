@@ -175,6 +175,10 @@ impl Management {
                 let why = Invalid("goes beyond what your organization allows, counted from when the key got its value; rotate it instead".to_owned());
                 return Err(ManagementError::OutOfRange("expires_in_days", why));
             }
+            // One that is over and gets more time is another credential: what it yielded before stays over.
+            if current.expires_at.is_some_and(|expiry| expiry <= now) {
+                current.grant = SessionId::generate(now, self.sources.random());
+            }
             changes.set("expires_at", &mut current.expires_at, Some(expires_at));
         }
         if let Some(minutes) = change.retain_minutes {
@@ -193,7 +197,7 @@ impl Management {
         }
         tx.update_api_key(&details.key).await.map_err(|error| name_taken(error, &details.key.name))?;
         for value in [Some(&details.current), details.retained.as_ref()].into_iter().flatten() {
-            tx.update_key_value(account.id, value).await?;
+            tx.update_key_value(account.id, value, now).await?;
         }
         tx.set_next_key_expiry(account.id).await?;
         let details_of_change = changes.into_details();
@@ -252,7 +256,7 @@ impl Management {
         let until = now.plus(retention);
         old.retained_until = Some(old.expires_at.map_or(until, |expiry| expiry.min(until)));
         tx.delete_retained_value(key.id, now).await?;
-        tx.update_key_value(account.id, &old).await?;
+        tx.update_key_value(account.id, &old, now).await?;
         tx.insert_key_value(key.id, &current, &raw.hash()).await?;
         tx.set_next_key_expiry(account.id).await?;
         let record =
@@ -370,7 +374,7 @@ impl Management {
         let Some(value) = details.retained.as_mut().filter(live) else { return Ok(()) };
         value.retained_until = value.retained_until.map(|end| end.min(now));
         value.grant = SessionId::generate(now, self.sources.random());
-        tx.update_key_value(account.id, value).await?;
+        tx.update_key_value(account.id, value, now).await?;
         let record = json!({ "how": "presented", "ended": "the old value only", "service_account": account.name });
         let (organization, actor) = (Some(account.organization_id), Actor::from(reported));
         Ok(tx.insert_event(&self.event(now, organization, actor, Action::ApiKeyCompromise, target(&details.key), origin, record)).await?)
@@ -379,7 +383,7 @@ impl Management {
     async fn replace_grants(&self, tx: &mut Tx, details: &mut KeyDetails, now: Timestamp) -> Result<(), StoreError> {
         for value in [Some(&mut details.current), details.retained.as_mut()].into_iter().flatten() {
             value.grant = SessionId::generate(now, self.sources.random());
-            tx.update_key_value(details.key.service_account_id, value).await?;
+            tx.update_key_value(details.key.service_account_id, value, now).await?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ mod people;
 mod permissions;
 mod projects;
 mod roles;
+mod signing_keys;
 mod teams;
 mod workspaces;
 
@@ -28,6 +29,7 @@ use uuid::Uuid;
 use super::Sources;
 use super::authentication::{AuthenticationError, Caller};
 use super::passwords::{PasswordError, Passwords};
+use super::signing::SigningError;
 use crate::domain::access::{Access, Assignment, Level, Place};
 use crate::domain::api_key::KeyPrefix;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
@@ -117,6 +119,9 @@ pub enum ManagementError {
     /// The caller's credential counts no more.
     #[error(transparent)]
     Caller(#[from] AuthenticationError),
+    /// A signing key was not made or rotated.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// The database failed.
     #[error(transparent)]
     Store(StoreError),
@@ -132,7 +137,7 @@ impl ManagementError {
             Self::AccountInactive(_) => "account_inactive",
             Self::KeyInactive(_) => "key_inactive",
             Self::KeyCompromised(_) => "key_compromised",
-            Self::RotatedMeanwhile(_) => "rotated_meanwhile",
+            Self::RotatedMeanwhile(_) | Self::Signing(SigningError::RotatedMeanwhile(_)) => "rotated_meanwhile",
             Self::NothingRetained(_) => "nothing_retained",
             Self::Taken(_) => "name_taken",
             Self::HashTaken => "hash_taken",
@@ -146,8 +151,8 @@ impl ManagementError {
             Self::InvalidInvitation => "invalid_invitation",
             Self::Password(PasswordError::Busy) => "too_many_requests",
             Self::Caller(error) => error.code(),
-            Self::Store(StoreError::Unavailable(_)) => "unavailable",
-            Self::Store(_) | Self::Password(PasswordError::Broken(_)) => "internal_error",
+            Self::Store(StoreError::Unavailable(_)) | Self::Signing(SigningError::Store(StoreError::Unavailable(_))) => "unavailable",
+            Self::Store(_) | Self::Signing(_) | Self::Password(PasswordError::Broken(_)) => "internal_error",
         }
     }
 }

@@ -160,7 +160,7 @@ impl Management {
             let has = format!("organization {} has {workspaces} workspaces and {accounts} service accounts", organization.slug);
             return Err(ManagementError::InUse(format!("{has}; one of its administrators has to delete them first")));
         }
-        tx.delete_organization(id).await?;
+        tx.delete_organization(id, self.sources.now()).await?;
         let (now, details) = (self.sources.now(), json!({ "slug": organization.slug, "name": organization.name }));
         // Nobody of the organization is left to read it there.
         for owner in [id, caller.organization().id] {

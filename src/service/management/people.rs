@@ -113,7 +113,7 @@ impl Management {
         }
         tx.update_user(&user).await.map_err(|error| address_taken(error, &user.email))?;
         if changes.has("active") {
-            tx.delete_sessions(user.id).await?;
+            tx.delete_sessions(user.id, self.sources.now()).await?;
         }
         // A link that went to another address, or was made before they were deactivated, does not come back.
         if changes.has("active") || changes.has("email") {
@@ -132,7 +132,7 @@ impl Management {
         let (mut tx, caller, user) = self.begin_with_user(caller, reference).await?;
         let administrators = tx.count_administrators(user.organization_id).await?;
         let held = record_of_own(&mut tx, Holder::User(user.id)).await?;
-        tx.delete_user(user.id).await?;
+        tx.delete_user(user.id, self.sources.now()).await?;
         self.keep_administrator(&mut tx, user.organization_id, administrators).await?;
         self.finish(tx, &caller, Action::UserDelete, Target::from(&user), origin, json!({ "email": user.email, "held": held })).await
     }
@@ -180,7 +180,7 @@ impl Management {
             }
         }
         tx.set_password_hash(id, &password_hash).await?;
-        tx.delete_sessions(id).await?;
+        tx.delete_sessions(id, now).await?;
         let (actor, target) = (Actor::from(&credential), Target::from(&credential.user));
         let details = json!({ "password": "set", "sessions": "ended" });
         let event = self.event(now, Some(credential.organization.id), actor, Action::UserSetPassword, target, origin, details);
@@ -218,7 +218,7 @@ impl Management {
             return Err(ManagementError::WrongPassword);
         }
         tx.set_password_hash(user.id, &hash).await?;
-        tx.delete_other_sessions(user.id, credential.session.id).await?;
+        tx.delete_other_sessions(user.id, credential.session.id, self.sources.now()).await?;
         let details = json!({ "password": "replaced", "other sessions": "ended" });
         self.finish(tx, &caller, Action::UserChangePassword, Target::from(user), origin, details).await
     }

@@ -1,0 +1,70 @@
+//! `/api/v1/signing_keys`.
+
+use actix_web::HttpResponse;
+use actix_web::web::Json;
+use serde::{Deserialize, Serialize};
+
+use super::super::credential::Call;
+use super::super::error::ApiError;
+use super::fields::Fields;
+use super::page::Items;
+use crate::domain::signing::{KeyState, SigningAlgorithm};
+use crate::domain::time::Timestamp;
+use crate::service::KeyInfo;
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RotateBody {
+    algorithm: Option<String>,
+    #[serde(default)]
+    now: bool,
+}
+
+/// A signing key. Its private half never leaves the server.
+#[derive(Serialize)]
+pub(crate) struct SigningKeyBody {
+    kid: String,
+    algorithm: SigningAlgorithm,
+    state: KeyState,
+    created_at: Timestamp,
+    active_from: Timestamp,
+    /// When the next one takes over; null where nobody knows yet.
+    active_until: Option<Timestamp>,
+    retired_at: Option<Timestamp>,
+}
+
+impl From<KeyInfo> for SigningKeyBody {
+    fn from(info: KeyInfo) -> Self {
+        let KeyInfo { kid, algorithm, state, created_at, active_from, active_until, retired_at } = info;
+        Self { kid, algorithm, state, created_at, active_from, active_until, retired_at }
+    }
+}
+
+/// What a rotation did.
+#[derive(Serialize)]
+struct RotatedBody {
+    kid: String,
+    algorithm: SigningAlgorithm,
+    active_from: Timestamp,
+    /// The keys that count no more from now on.
+    withdrawn: Vec<String>,
+    /// How many tokens, at most, were ended by that.
+    tokens_ended_at_most: i64,
+}
+
+pub(crate) async fn list(call: Call) -> Result<Json<Items<SigningKeyBody>>, ApiError> {
+    let keys = call.state.management.list_signing_keys(&call.caller, &call.state.signing).await?;
+    Ok(Json(Items::all(keys.into_iter().map(SigningKeyBody::from))))
+}
+
+pub(crate) async fn rotate(mut call: Call) -> Result<HttpResponse, ApiError> {
+    let sent: RotateBody = call.optional_json().await?;
+    let mut fields = Fields::default();
+    let algorithm = fields.optional("algorithm", sent.algorithm.as_deref(), str::parse::<SigningAlgorithm>);
+    fields.finish()?;
+    let algorithm = algorithm.unwrap_or(SigningAlgorithm::Es256);
+    let origin = call.origin.clone();
+    let (rotated, ended) = call.state.management.rotate_signing_key(&call.caller, &call.state.signing, algorithm, sent.now, origin).await?;
+    let (kid, active_from, withdrawn) = (rotated.kid, rotated.active_from, rotated.withdrawn);
+    Ok(call.confirmed(RotatedBody { kid, algorithm, active_from, withdrawn, tokens_ended_at_most: ended }).await)
+}

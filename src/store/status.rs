@@ -1,0 +1,154 @@
+//! The indexes that the status lists are made of.
+
+use uuid::Uuid;
+
+use super::{Db, Engine, Store, StoreError, Tx, dialect};
+use crate::domain::id::{ApiKeyId, OrganizationId, ServiceAccountId, SessionId, UserId};
+use crate::domain::status::{REUSED_AFTER, StatusIndex};
+use crate::domain::time::Timestamp;
+
+/// Ends those of the grants that `$grants` selects by `$1`.
+macro_rules! end {
+    ($grants:literal) => {
+        concat!("UPDATE status_entries SET ends_at = $2 WHERE grant_id IN (", $grants, ") AND (ends_at IS NULL OR ends_at > $2)")
+    };
+}
+
+statements! {
+    ADD = "INSERT INTO status_entries (grant_id, ends_at) VALUES ($1, $2) RETURNING idx";
+    // What is over stays over.
+    MOVE_END = "UPDATE status_entries SET ends_at = $2 WHERE grant_id = $1 AND (ends_at IS NULL OR ends_at > $3)";
+    FIND_GRANT = "SELECT grant_id FROM api_key_values WHERE id = $1";
+    END_GRANT = end!("$1");
+    END_KEY = end!("SELECT grant_id FROM api_key_values WHERE api_key_id = $1");
+    END_RETAINED = end!("SELECT grant_id FROM api_key_values WHERE api_key_id = $1 AND retained_until IS NOT NULL");
+    END_ACCOUNT = end!("SELECT v.grant_id FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1");
+    END_USER = end!("SELECT id FROM sessions WHERE user_id = $1");
+    END_OTHERS = "UPDATE status_entries SET ends_at = $2 WHERE grant_id IN (SELECT id FROM sessions WHERE user_id = $1 AND id <> $3) \
+                  AND (ends_at IS NULL OR ends_at > $2)";
+    END_ORGANIZATION = end!("SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.organization_id = $1");
+    LIST_ENDED = "SELECT idx FROM status_entries WHERE ends_at > $1 AND ends_at <= $2";
+    NEXT_END = "SELECT min(ends_at) FROM status_entries WHERE ends_at > $1";
+    GREATEST = "SELECT COALESCE(max(idx), 0) FROM status_entries";
+}
+
+/// Whose tokens end.
+#[derive(Clone, Copy, Debug)]
+pub enum Ended {
+    /// Those of one sign-in, or of one value of a key.
+    Grant(SessionId),
+    /// Those of a key.
+    Key(ApiKeyId),
+    /// Those of the value that a key had before its current one.
+    Retained(ApiKeyId),
+    /// Those of an account.
+    Account(ServiceAccountId),
+    /// Those of a person.
+    User(UserId),
+    /// Those of all people of an organization.
+    Organization(OrganizationId),
+}
+
+/// What the lists are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusView {
+    /// What counts no more.
+    pub ended: Vec<StatusIndex>,
+    /// The greatest index that was ever given out.
+    pub greatest: StatusIndex,
+    /// When the next one will end by itself.
+    pub next_end: Option<Timestamp>,
+}
+
+impl Store {
+    /// Reads what has ended by `now`. What ended long before is left out: its tokens have expired, and its index may be another's.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn read_status(&self, now: Timestamp) -> Result<StatusView, StoreError> {
+        let (from, now) = (now.minus(REUSED_AFTER).as_micros(), now.as_micros());
+        // In this order: what is given out meanwhile is not ended.
+        let ended: Vec<i64> = on!(Db, &self.read, |pool| sqlx::query_scalar(LIST_ENDED).bind(from).bind(now).fetch_all(pool).await)?;
+        let next: Option<i64> = on!(Db, &self.read, |pool| sqlx::query_scalar(NEXT_END).bind(now).fetch_one(pool).await)?;
+        let greatest: i64 = on!(Db, &self.read, |pool| sqlx::query_scalar(GREATEST).fetch_one(pool).await)?;
+        Ok(StatusView {
+            ended: ended.into_iter().map(StatusIndex).collect(),
+            greatest: StatusIndex(greatest),
+            next_end: next.map(Timestamp::from_micros),
+        })
+    }
+}
+
+impl Tx {
+    /// Gives an index to something that tokens are about to be obtained with, until `ends_at`. One that ended long enough before is taken again.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub(super) async fn add_status(&mut self, grant: SessionId, ends_at: Option<Timestamp>, now: Timestamp) -> Result<StatusIndex, StoreError> {
+        let ends_at = ends_at.map(Timestamp::as_micros);
+        if let Some(taken) = dialect::take_status(self, grant.0, ends_at, now.minus(REUSED_AFTER).as_micros()).await? {
+            return Ok(StatusIndex(taken));
+        }
+        let added: i64 = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(ADD).bind(grant.0).bind(ends_at).fetch_one(&mut **tx).await)?;
+        Ok(StatusIndex(added))
+    }
+
+    /// Ends the tokens obtained with these. To be called before the rows themselves are deleted or get other grants.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub(super) async fn end_status(&mut self, ended: Ended, now: Timestamp) -> Result<(), StoreError> {
+        let (sql, id) = match ended {
+            Ended::Grant(id) => (END_GRANT, id.0),
+            Ended::Key(id) => (END_KEY, id.0),
+            Ended::Retained(id) => (END_RETAINED, id.0),
+            Ended::Account(id) => (END_ACCOUNT, id.0),
+            Ended::User(id) => (END_USER, id.0),
+            Ended::Organization(id) => (END_ORGANIZATION, id.0),
+        };
+        on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Ends the tokens of a person's sign-ins but one.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub(super) async fn end_status_of_others(&mut self, user: UserId, kept: SessionId, now: Timestamp) -> Result<(), StoreError> {
+        on!(Engine, &mut self.engine, |tx| sqlx::query(END_OTHERS)
+            .bind(user.0)
+            .bind(now.as_micros())
+            .bind(kept.0)
+            .execute(&mut **tx)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+
+    /// Has what a value of a key yielded end when the value does; where it gets another grant, ends what it yielded now.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub(super) async fn follow_status(
+        &mut self,
+        value: Uuid,
+        grant: SessionId,
+        ends_at: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let before: Option<Uuid> = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(FIND_GRANT).bind(value).fetch_optional(&mut **tx).await)?;
+        if let Some(before) = before.filter(|before| *before != grant.0) {
+            self.end_status(Ended::Grant(SessionId(before)), now).await?;
+            self.add_status(grant, ends_at, now).await?;
+            return Ok(());
+        }
+        on!(Engine, &mut self.engine, |tx| sqlx::query(MOVE_END)
+            .bind(grant.0)
+            .bind(ends_at.map(Timestamp::as_micros))
+            .bind(now.as_micros())
+            .execute(&mut **tx)
+            .await
+            .map(drop))?;
+        Ok(())
+    }
+}
