@@ -50,6 +50,7 @@ on_both_engines! {
             "scope": "platform.manage organizations.manage service_accounts.read service_accounts.manage api_keys.manage workspaces.read workspaces.manage \
                       projects.manage roles.read roles.manage teams.read teams.manage users.read users.manage signing_keys.manage audit.read",
             "org_id": me["organization_id"], "api_key_id": me["api_key_id"], "sid": said["sid"],
+            "status": { "status_list": { "idx": said["status"]["status_list"]["idx"], "uri": format!("{}/status-lists/0", app.url) } },
             "principal_type": "service_account", "name": "bootstrap",
         });
         assert_eq!(said, expected);

@@ -38,5 +38,7 @@ mod races;
 mod roles;
 mod running;
 mod seeds;
+mod signing_keys;
+mod status;
 mod store;
 mod teams;

@@ -33,6 +33,7 @@ on_both_engines! {
             "issuer": app.url, "token_endpoint": format!("{}/auth/login", app.url), "jwks_uri": format!("{}/.well-known/jwks.json", app.url),
             "grant_types_supported": ["password"], "response_types_supported": [], "token_endpoint_auth_methods_supported": ["none"],
             "authorization_details_types_supported": ["project", "workspace"], "scopes_supported": metadata["scopes_supported"],
+            "status_list_aggregation_endpoint": format!("{}/status-lists", app.url),
         });
         assert_eq!(metadata, expected);
         let openid = app.anyone().get("/.well-known/openid-configuration").await.expect(200);

@@ -302,7 +302,7 @@ on_both_engines! {
         first.retained_until = Some(NOW);
         let mut tx = store.begin().await.unwrap();
         assert_eq!(tx.lock_service_account(one.id, owner.id).await.unwrap().unwrap().name, owner.name);
-        tx.update_key_value(owner.id, &first).await.unwrap();
+        tx.update_key_value(owner.id, &first, NOW).await.unwrap();
         tx.insert_key_value(key.id, &value(21), &hash(21)).await.unwrap();
         tx.commit().await.unwrap();
         let details = store.find_api_key(owner.id, &Reference::from("key")).await.unwrap().unwrap();
@@ -315,7 +315,7 @@ on_both_engines! {
         tx.set_key_last_use(key.id, first.id, &last(10, "::2")).await.unwrap();
         tx.set_service_account_last_use(owner.id, &last(20, "::1")).await.unwrap();
         let mut grants = 50;
-        tx.replace_grants(owner.id, || { grants += 1; SessionId(Uuid::from_u128(grants)) }).await.unwrap();
+        tx.replace_grants(owner.id, NOW, || { grants += 1; SessionId(Uuid::from_u128(grants)) }).await.unwrap();
         tx.commit().await.unwrap();
         let details = store.find_api_key(owner.id, &Reference::Id(key.id.0)).await.unwrap().unwrap();
         assert_eq!((details.key.last_use, details.retained.unwrap().last_use), (Some(last(20, "::1")), Some(last(20, "::1"))));
@@ -349,10 +349,10 @@ on_both_engines! {
         // A stronger hash of the same password is no other password.
         tx.replace_password_hash(user.id, version, &SecretString::from("hash")).await.unwrap();
         tx.replace_password_hash(user.id, version - 1, &SecretString::from("late")).await.unwrap();
-        assert!(tx.insert_session(&session(20, NOW), version, NOW).await.unwrap());
-        assert!(tx.insert_session(&session(21, later), version, NOW).await.unwrap());
+        assert!(tx.insert_session(&session(20, NOW), version, NOW).await.unwrap().is_some());
+        assert!(tx.insert_session(&session(21, later), version, NOW).await.unwrap().is_some());
         // The password was replaced since it was compared.
-        assert!(!tx.insert_session(&session(22, later), version - 1, NOW).await.unwrap());
+        assert!(tx.insert_session(&session(22, later), version - 1, NOW).await.unwrap().is_none());
         tx.commit().await.unwrap();
 
         let stored = store.find_password(&email).await.unwrap().unwrap();
@@ -365,7 +365,7 @@ on_both_engines! {
 
         let mut tx = store.begin().await.unwrap();
         tx.set_password_hash(user.id, &SecretString::from("other")).await.unwrap();
-        tx.delete_sessions(user.id).await.unwrap();
+        tx.delete_sessions(user.id, NOW).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(store.find_password(&email).await.unwrap().unwrap().hash.expose_secret(), "other");
         assert!(store.find_session(SessionId(Uuid::from_u128(21))).await.unwrap().is_none());
@@ -571,6 +571,7 @@ async fn both_engines_have_the_same_schema() {
 
     // SQLite has no index for a key that is its own number of a row.
     ours.get_mut("changes").unwrap().1.insert(vec!["position".to_owned()]);
+    ours.get_mut("status_entries").unwrap().1.insert(vec!["idx".to_owned()]);
 
     let mut theirs = Schema::new();
     let columns = "SELECT table_name::text AS t, column_name::text AS c, data_type::text AS type, is_nullable = 'NO' AS required \

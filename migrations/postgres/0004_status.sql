@@ -1,14 +1,16 @@
 -- Which credentials' tokens count no more (Token Status List), and signing keys that take turns.
 
 -- An index into the status lists for each thing that tokens are obtained with: grant_id is that of a value of an API key, or the id of a sign-in. ends_at: when it
--- stopped counting, or will. Two hours after that, when every token that names the index has expired, another grant may take it.
+-- stopped counting, or will; ended: somebody ended it, whatever a clock says. Two hours after that, when every token that names the index has expired, another grant may take it.
 CREATE TABLE status_entries (
     idx      BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     grant_id UUID   NOT NULL UNIQUE,
-    ends_at  BIGINT
+    ends_at  BIGINT,
+    ended    BOOLEAN NOT NULL DEFAULT FALSE
 );
 
 CREATE INDEX status_entries_by_end ON status_entries (ends_at);
+CREATE INDEX status_entries_ended ON status_entries (ends_at) WHERE ended;
 
 INSERT INTO status_entries (grant_id, ends_at)
 SELECT grant_id, CASE WHEN retained_until IS NULL THEN expires_at WHEN expires_at IS NULL OR retained_until < expires_at THEN retained_until ELSE expires_at END

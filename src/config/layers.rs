@@ -205,6 +205,10 @@ mod tests {
                     "log.format" => "json",
                     "database.url" => "postgres://localhost/hourpass",
                     "signing.master_key" => "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+                    "signing.rotation" => "7days",
+                    "signing.publish_ahead" => "7h",
+                    "status_list.ttl" => "7s",
+                    "status_list.lifetime" => "7m",
                     name if name.ends_with("_timeout") || name.ends_with(".timeout") || name.ends_with("_grace") => "7s",
                     _ => "other",
                 }

@@ -252,7 +252,7 @@ fn migration_error(error: MigrateError) -> StoreError {
 macro_rules! take_status {
     ($lock:literal) => {
         concat!(
-            "UPDATE status_entries SET grant_id = $1, ends_at = $2 WHERE idx = ",
+            "UPDATE status_entries SET grant_id = $1, ends_at = $2, ended = FALSE WHERE idx = ",
             "(SELECT idx FROM status_entries WHERE ends_at < $3 ORDER BY ends_at LIMIT 1",
             $lock,
             ") RETURNING idx"

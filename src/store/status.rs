@@ -10,25 +10,26 @@ use crate::domain::time::Timestamp;
 /// Ends those of the grants that `$grants` selects by `$1`.
 macro_rules! end {
     ($grants:literal) => {
-        concat!("UPDATE status_entries SET ends_at = $2 WHERE grant_id IN (", $grants, ") AND (ends_at IS NULL OR ends_at > $2)")
+        concat!("UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (", $grants, ") AND (ends_at IS NULL OR ends_at > $2)")
     };
 }
 
 statements! {
     ADD = "INSERT INTO status_entries (grant_id, ends_at) VALUES ($1, $2) RETURNING idx";
     // What is over stays over.
-    MOVE_END = "UPDATE status_entries SET ends_at = $2 WHERE grant_id = $1 AND (ends_at IS NULL OR ends_at > $3)";
+    MOVE_END = "UPDATE status_entries SET ends_at = $2, ended = COALESCE($2 <= $3, FALSE) WHERE grant_id = $1 AND NOT ended AND (ends_at IS NULL OR ends_at > $3)";
     FIND_GRANT = "SELECT grant_id FROM api_key_values WHERE id = $1";
     END_GRANT = end!("$1");
     END_KEY = end!("SELECT grant_id FROM api_key_values WHERE api_key_id = $1");
     END_RETAINED = end!("SELECT grant_id FROM api_key_values WHERE api_key_id = $1 AND retained_until IS NOT NULL");
     END_ACCOUNT = end!("SELECT v.grant_id FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1");
     END_USER = end!("SELECT id FROM sessions WHERE user_id = $1");
-    END_OTHERS = "UPDATE status_entries SET ends_at = $2 WHERE grant_id IN (SELECT id FROM sessions WHERE user_id = $1 AND id <> $3) \
+    END_OTHERS = "UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (SELECT id FROM sessions WHERE user_id = $1 AND id <> $3) \
                   AND (ends_at IS NULL OR ends_at > $2)";
     END_ORGANIZATION = end!("SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.organization_id = $1");
-    LIST_ENDED = "SELECT idx FROM status_entries WHERE ends_at > $1 AND ends_at <= $2";
-    NEXT_END = "SELECT min(ends_at) FROM status_entries WHERE ends_at > $1";
+    // Somebody may have ended it by a clock that is ahead of this node's.
+    LIST_ENDED = "SELECT idx FROM status_entries WHERE ends_at > $1 AND ends_at <= $2 UNION SELECT idx FROM status_entries WHERE ended AND ends_at > $1";
+    NEXT_END = "SELECT min(ends_at) FROM status_entries WHERE ends_at > $1 AND NOT ended";
     GREATEST = "SELECT COALESCE(max(idx), 0) FROM status_entries";
 }
 
