@@ -24,6 +24,7 @@ mod escalation;
 mod exchange;
 mod explain;
 mod first_start;
+mod interop;
 mod isolation;
 mod leaks;
 mod management;

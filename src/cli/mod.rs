@@ -1,6 +1,7 @@
 //! Arguments and commands. Standard output holds results; standard error holds messages and logs.
 
 mod admin;
+mod demo;
 mod healthcheck;
 mod serve;
 
@@ -32,6 +33,8 @@ enum Command {
     /// Work on the database directly: for scripts, and when nobody can sign in. It may run beside a server.
     #[command(subcommand)]
     Admin(admin::Admin),
+    /// See what it does, in one screen: starts everything on a temporary database, and shows each call as a curl line.
+    Demo(demo::Demo),
     /// Ask a running server whether it is well; exit with 0 if it is.
     Healthcheck(healthcheck::Healthcheck),
 }
@@ -52,7 +55,11 @@ pub fn run() -> ExitCode {
 }
 
 fn execute(arguments: Arguments) -> Outcome {
-    let config = Config::load(arguments.config.as_deref(), std::env::vars_os())?;
+    let mut config = Config::load(arguments.config.as_deref(), std::env::vars_os())?;
+    if matches!(arguments.command, Some(Command::Demo(_))) {
+        // It says itself what it does.
+        config.log.filter = "error".to_owned();
+    }
     start_logging(&config.log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -62,6 +69,7 @@ fn execute(arguments: Arguments) -> Outcome {
         match arguments.command.unwrap_or(Command::Serve) {
             Command::Serve => Box::pin(serve::run(config)).await,
             Command::Admin(command) => command.run(config).await,
+            Command::Demo(command) => Box::pin(command.run()).await,
             Command::Healthcheck(command) => command.run(&config).await,
         }
     })

@@ -1,0 +1,14 @@
+//! The verifier against an issuer of our own making, which counts what it is asked and misbehaves on demand.
+
+mod cache;
+mod exchange;
+mod keys;
+mod lists;
+mod refusals;
+mod snapshot;
+mod support;
+mod token_source;
+mod tokens;
+mod vectors;
+mod web;
+mod wycheproof;

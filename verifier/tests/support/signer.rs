@@ -1,0 +1,128 @@
+//! Signs tokens and lists, rightly and wrongly.
+
+use std::io::Write;
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use serde_json::{Value, json};
+
+/// Made for these tests, and published with them: they protect nothing.
+const KEYS: &str = include_str!("../keys.json");
+
+enum Pair {
+    Es256(EcdsaKeyPair),
+    EdDsa(Ed25519KeyPair),
+    Rs256(Box<RsaKeyPair>),
+}
+
+pub(crate) struct Signer {
+    pub(crate) kid: String,
+    pair: Pair,
+}
+
+pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+impl Signer {
+    /// One of the fixed keys: `es256`, `es256-other`, `eddsa`, `rs256`.
+    pub(crate) fn fixed(name: &str) -> Self {
+        let keys: Value = serde_json::from_str(KEYS).unwrap();
+        let pkcs8 = STANDARD.decode(keys[name].as_str().unwrap()).unwrap();
+        let pair = match name.split('-').next().unwrap() {
+            "es256" => Pair::Es256(EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).unwrap()),
+            "eddsa" => Pair::EdDsa(Ed25519KeyPair::from_pkcs8(&pkcs8).unwrap()),
+            _ => Pair::Rs256(Box::new(RsaKeyPair::from_pkcs8(&pkcs8).unwrap())),
+        };
+        Self { kid: name.to_owned(), pair }
+    }
+
+    pub(crate) fn algorithm(&self) -> &'static str {
+        match self.pair {
+            Pair::Es256(_) => "ES256",
+            Pair::EdDsa(_) => "EdDSA",
+            Pair::Rs256(_) => "RS256",
+        }
+    }
+
+    pub(crate) fn jwk(&self) -> Value {
+        let mut jwk = match &self.pair {
+            Pair::Es256(pair) => {
+                let point = pair.public_key().as_ref();
+                json!({"kty": "EC", "crv": "P-256", "x": base64url(&point[1..33]), "y": base64url(&point[33..])})
+            }
+            Pair::EdDsa(pair) => json!({"kty": "OKP", "crv": "Ed25519", "x": base64url(pair.public_key())}),
+            Pair::Rs256(pair) => {
+                let public = pair.public_key();
+                let part = |bytes: &[u8]| base64url(bytes);
+                json!({"kty": "RSA", "n": part(public.modulus().big_endian_without_leading_zero()), "e": part(public.exponent().big_endian_without_leading_zero())})
+            }
+        };
+        jwk["kid"] = self.kid.as_str().into();
+        jwk["use"] = "sig".into();
+        jwk["alg"] = self.algorithm().into();
+        jwk
+    }
+
+    pub(crate) fn signature(&self, message: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match &self.pair {
+            Pair::Es256(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Pair::EdDsa(pair) => pair.sign(message).as_ref().to_vec(),
+            Pair::Rs256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).unwrap();
+                signature
+            }
+        }
+    }
+
+    pub(crate) fn header(&self, typ: &str) -> Value {
+        json!({"alg": self.algorithm(), "typ": typ, "kid": self.kid})
+    }
+
+    /// Signs these very texts.
+    pub(crate) fn sign(&self, header: &str, payload: &str) -> String {
+        let message = format!("{}.{}", base64url(header), base64url(payload));
+        format!("{message}.{}", base64url(self.signature(message.as_bytes())))
+    }
+
+    pub(crate) fn token(&self, claims: &Value) -> String {
+        self.sign(&self.header("at+jwt").to_string(), &claims.to_string())
+    }
+}
+
+pub(crate) fn jwks(signers: &[&Signer]) -> Value {
+    json!({"keys": signers.iter().map(|signer| signer.jwk()).collect::<Vec<_>>()})
+}
+
+/// The claims of a list with these statuses, packed already.
+pub(crate) fn list_claims(uri: &str, bits: u8, packed: &[u8], iat: u64, exp: u64, ttl: u64) -> Value {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(packed).unwrap();
+    let lst = base64url(encoder.finish().unwrap());
+    json!({"sub": uri, "iat": iat, "exp": exp, "ttl": ttl, "status_list": {"bits": bits, "lst": lst}})
+}
+
+pub(crate) fn list(signer: &Signer, claims: &Value) -> String {
+    signer.sign(&signer.header("statuslist+jwt").to_string(), &claims.to_string())
+}
+
+/// Makes the fixed keys, once: what it prints is `tests/keys.json`.
+#[test]
+#[ignore = "prints new keys; the vectors hang on the ones that are there"]
+fn make_keys() {
+    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+    let random = SystemRandom::new();
+    let es256 = || STANDARD.encode(EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap());
+    let rsa = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+    let rs256 = STANDARD.encode(AsDer::<Pkcs8V1Der<'_>>::as_der(&rsa).unwrap().as_ref());
+    let eddsa = STANDARD.encode(Ed25519KeyPair::generate_pkcs8(&random).unwrap());
+    let keys = json!({"es256": es256(), "es256-other": es256(), "eddsa": eddsa, "rs256": rs256});
+    println!("{}", serde_json::to_string_pretty(&keys).unwrap());
+}
