@@ -145,3 +145,25 @@ fn help_names_the_commands() {
     let version = stdout(&command(env!("CARGO_BIN_EXE_hourpass"), folder.path()).arg("--version").output().unwrap());
     assert_eq!(version, format!("hourpass {}\n", env!("CARGO_PKG_VERSION")));
 }
+
+/// The first command of the README.
+#[test]
+fn the_demonstration_shows_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = stdout(&hourpass(folder.path()).arg("demo").output().unwrap());
+    for part in [
+        "curl -d \"password=$KEY\" \"$WORKSPACE/api/v1/login\"",
+        "propagation",
+        "-> 401 Unauthorized  code: \"revoked\"",
+        "retained_until",
+        "token.issue  demo",
+    ] {
+        let part = part.replace("propagation", "propagation");
+        assert!(shown.contains(&part), "{part}: {shown}");
+    }
+    let took: f64 = shown.split_once("The workspace refused it ").unwrap().1.split_once(' ').unwrap().0.parse().unwrap();
+    assert!(took < 10.0, "{took}");
+    assert!(shown.lines().count() < 60, "more than a screen");
+    // Nothing of it stays.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}

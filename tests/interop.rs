@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
+    RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hourpass::domain::signing::SigningAlgorithm;
@@ -174,8 +177,8 @@ struct Published {
     keys: Vec<Box<RawValue>>,
 }
 
-/// What a forger can make of a token without the key that signed it, and the word that the reason for refusing it holds.
-fn forgeries(good: &str, key: &RawValue, foreign: &Foreign, lure: &str, others: &[String]) -> Vec<(String, String, &'static str)> {
+/// What a forger can make of a token without the key that signed it, and words of which the reason for refusing it holds one.
+fn forgeries(good: &str, key: &RawValue, foreign: &Foreign, lure: &str, others: &[String]) -> Vec<(String, String, &'static [&'static str])> {
     let (head, payload) = (header(good), claims(good));
     let [first, second, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("{good}") };
     let with = |json: &Value, name: &str, value: Value| {
@@ -183,34 +186,42 @@ fn forgeries(good: &str, key: &RawValue, foreign: &Foreign, lure: &str, others: 
         json[name] = value;
         json
     };
-    let mut made: Vec<(String, String, &'static str)> = Vec::new();
+    let mut made: Vec<(String, String, &'static [&'static str])> = Vec::new();
     let mut add = |name: &str, token: String, because| made.push((name.to_owned(), token, because));
 
-    add("another subject", format!("{first}.{}.{signature}", encode(&with(&payload, "sub", json!("root")))), "signature");
-    add("a later end", format!("{first}.{}.{signature}", encode(&with(&payload, "exp", json!(4_102_444_800_u64)))), "signature");
+    add("another subject", format!("{first}.{}.{signature}", encode(&with(&payload, "sub", json!("root")))), &["signature"]);
+    add("a later end", format!("{first}.{}.{signature}", encode(&with(&payload, "exp", json!(4_102_444_800_u64)))), &["signature"]);
     for bit in [0, 7] {
         let mut bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
         bytes[20] ^= 1 << bit;
-        add(&format!("a signature with bit {bit} changed"), format!("{first}.{second}.{}", URL_SAFE_NO_PAD.encode(bytes)), "signature");
+        add(&format!("a signature with bit {bit} changed"), format!("{first}.{second}.{}", URL_SAFE_NO_PAD.encode(bytes)), &["signature"]);
     }
     let zeros = vec![0; URL_SAFE_NO_PAD.decode(signature).unwrap().len()];
-    add("a signature of zeros", format!("{first}.{second}.{}", URL_SAFE_NO_PAD.encode(zeros)), "signature");
-    add("no signature", format!("{first}.{second}."), "signature");
+    add("a signature of zeros", format!("{first}.{second}.{}", URL_SAFE_NO_PAD.encode(zeros)), &["signature"]);
+    add("no signature", format!("{first}.{second}."), &["signature"]);
     for alg in ["none", "None", "NONE"] {
         let unsigned = format!("{}.{second}.", encode(&with(&head, "alg", json!(alg))));
-        add(&format!("alg {alg}"), unsigned.clone(), "alg");
-        add(&format!("alg {alg} with a signature"), format!("{unsigned}{signature}"), "alg");
+        add(&format!("alg {alg}"), unsigned.clone(), &["alg"]);
+        add(&format!("alg {alg} with a signature"), format!("{unsigned}{signature}"), &["alg"]);
     }
 
     // The public key taken for a secret.
     let jwk: Value = serde_json::from_str(key.get()).unwrap();
     let der = public_der(&jwk);
+    // It is the very key, or else there would be nothing to refuse.
+    let algorithm: &dyn VerificationAlgorithm = match foreign.algorithm {
+        SigningAlgorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
+        SigningAlgorithm::EdDsa => &ED25519,
+        SigningAlgorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+    };
+    let signed_part = format!("{first}.{second}");
+    UnparsedPublicKey::new(algorithm, &der).verify(signed_part.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
     let symmetric = with(&head, "alg", json!("HS256"));
     for (what, secret) in [("PEM", pem("PUBLIC KEY", &der).into_bytes()), ("DER", der), ("JWK", key.get().into()), ("emptiness", Vec::new())] {
         add(
             &format!("HS256 by the {what}"),
             signed(&symmetric, &payload, |message| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret), message).as_ref().to_vec()),
-            "alg",
+            &["alg", "key"],
         );
     }
 
@@ -219,21 +230,22 @@ fn forgeries(good: &str, key: &RawValue, foreign: &Foreign, lure: &str, others: 
     let named = with(&head, "kid", json!(foreign.kid));
     let mut nameless = head.clone();
     nameless.as_object_mut().unwrap().remove("kid");
-    add("a key of the forger's by the name of ours", of(head.clone()), "signature");
-    add("a key of the forger's by its own name", of(named.clone()), "key");
-    add("a name that is a path", of(with(&head, "kid", json!("../../../dev/null"))), "key");
+    add("a key of the forger's by the name of ours", of(head.clone()), &["signature"]);
+    add("a key of the forger's by its own name", of(named.clone()), &["key"]);
+    add("a name that is a path", of(with(&head, "kid", json!("../../../dev/null"))), &["key"]);
+    // joserfc reads no header as long as one with an RSA key in it.
     for (what, value) in [("jwk", foreign.jwk.clone()), ("jku", json!(format!("{lure}/jwks.json"))), ("x5u", json!(format!("{lure}/x5u.pem")))] {
-        add(&format!("{what}, by the name of ours"), of(with(&head, what, value.clone())), "signature");
-        add(&format!("{what}, by its own name"), of(with(&named, what, value.clone())), "key");
-        add(&format!("{what}, without a name"), of(with(&nameless, what, value)), "");
+        add(&format!("{what}, by the name of ours"), of(with(&head, what, value.clone())), &["signature", "header size"]);
+        add(&format!("{what}, by its own name"), of(with(&named, what, value.clone())), &["key", "header size"]);
+        add(&format!("{what}, without a name"), of(with(&nameless, what, value)), &["signature", "key", "header size"]);
     }
 
     // The other keys that are published.
     for kid in others {
-        add(&format!("by the name of our key {kid}"), format!("{}.{second}.{signature}", encode(&with(&head, "kid", json!(kid)))), "");
+        add(&format!("by the name of our key {kid}"), format!("{}.{second}.{signature}", encode(&with(&head, "kid", json!(kid)))), &["alg", "key"]);
     }
     for alg in ["ES256", "EdDSA", "RS256"].into_iter().filter(|alg| head["alg"] != *alg) {
-        add(&format!("said to be {alg}"), format!("{}.{second}.{signature}", encode(&with(&head, "alg", json!(alg)))), "");
+        add(&format!("said to be {alg}"), format!("{}.{second}.{signature}", encode(&with(&head, "alg", json!(alg)))), &["alg", "key"]);
     }
     made
 }
@@ -243,7 +255,8 @@ on_both_engines! {
         let database = engine.database().await;
         let (server, admin) = serve(&database);
         let issuer = server.url.clone();
-        let key = admin.post("/api/v1/service_accounts/ci/api_keys", &json!({ "name": "interop" })).await.expect(201)["key"].as_str().unwrap().to_owned();
+        let made = admin.post("/api/v1/service_accounts/ci/api_keys", &json!({ "name": "interop" })).await.expect(201);
+        let key = made["key"].as_str().unwrap();
         let foreign = SigningAlgorithm::ALL.map(Foreign::generate);
         let lure = Lure::set(&foreign).await;
 
@@ -252,7 +265,7 @@ on_both_engines! {
             let (slug, audience) = (algorithm.as_str().to_lowercase(), format!("https://{algorithm}.example.com"));
             let workspace = json!({ "slug": slug, "audience": audience, "signing_algorithm": algorithm });
             admin.post("/api/v1/workspaces", &workspace).await.expect(201);
-            let token = Client::new(&issuer).post_form("/auth/login", &[("password", &key), ("workspace", &slug)]).await.token();
+            let token = Client::new(&issuer).post_form("/auth/login", &[("password", key), ("workspace", &slug)]).await.token();
             assert_eq!((&header(&token)["alg"], &header(&token)["typ"]), (&json!(algorithm), &json!("at+jwt")));
             tokens.insert(algorithm, (token, audience));
         }
@@ -272,7 +285,7 @@ on_both_engines! {
             for (_, elsewhere) in tokens.values().filter(|(other, _)| other != token) {
                 add(&format!("for {elsewhere}"), token, (&issuer, elsewhere), 0, &["aud"]);
             }
-            add("of another issuer", token, ("https://other.example.com", audience), 0, &["iss"]);
+            add("of another issuer", token, ("https://other.example.com", audience), 0, &["issuer", "\"iss\"", "'iss'"]);
             // Ours, and signed, but no access token.
             add("a status list", &list, here, 0, &["typ", "aud"]);
             let kid = |token: &str| header(token)["kid"].as_str().unwrap().to_owned();
@@ -280,7 +293,7 @@ on_both_engines! {
             let others: Vec<_> = tokens.values().map(|(token, _)| kid(token)).filter(|other| *other != kid(token)).collect();
             let foreign = foreign.iter().find(|key| key.algorithm == *algorithm).unwrap();
             for (name, token, because) in forgeries(token, own, foreign, &lure.url, &others) {
-                add(&name, &token, here, 0, &[because]);
+                add(&name, &token, here, 0, because);
             }
             // None of the above has spoilt what the library knows.
             add("good, again", token, here, 0, &[]);
@@ -306,6 +319,8 @@ on_both_engines! {
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
         assert_eq!(lure.asked.load(Ordering::SeqCst), 0, "a library asked where the token told it to");
+        Client::new(&lure.url).get("/jwks.json").await.expect(200);
+        assert_eq!(lure.asked.load(Ordering::SeqCst), 1);
         server.stop();
     }
 

@@ -43,3 +43,4 @@ mod signing_keys;
 mod status;
 mod store;
 mod teams;
+mod workspace;

@@ -1,6 +1,6 @@
 //! The commands of the two documents that Hourpass is modelled on, with only host and key changed, against a real server.
 //!
-//! The pages about a workspace's own API (`/api/v1/current-user`, `/api/v1/pipelines`) come with the example workspace.
+//! The pages about a workspace's own API (`/api/v1/current-user`, `/api/v1/pipelines`) are in `workspace`.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::support::{Process, command, hourpass, on_both_engines};
 
 /// What a shell line printed.
-fn shell(folder: &Path, line: &str) -> Value {
+pub(crate) fn shell(folder: &Path, line: &str) -> Value {
     let output = command("bash", folder).args(["-c", line]).output().unwrap();
     assert!(output.status.success(), "{line}\n{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{line}\n{error}: {}", String::from_utf8_lossy(&output.stdout)))
 }
 
 /// What a Python program printed.
-fn python(folder: &Path, program: &str) -> String {
+pub(crate) fn python(folder: &Path, program: &str) -> String {
     let python = std::env::var("TEST_PYTHON").expect("TEST_PYTHON is not set: run scripts/test, which makes a Python with requests and PyJWT");
     let output = Command::new(python).current_dir(folder).args(["-c", program]).output().unwrap();
     assert!(output.status.success(), "{program}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -25,7 +25,7 @@ fn python(folder: &Path, program: &str) -> String {
 }
 
 /// Python prints a dict, which is JSON but for the quotes and the words for null, true and false.
-fn from_python(printed: &str) -> Value {
+pub(crate) fn from_python(printed: &str) -> Value {
     let json = printed.replace('\'', "\"").replace("None", "null").replace("True", "true").replace("False", "false");
     serde_json::from_str(&json).unwrap_or_else(|error| panic!("{error}: {printed}"))
 }

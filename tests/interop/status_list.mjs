@@ -36,4 +36,6 @@ const read = async (token) => {
   };
 };
 
-console.log(JSON.stringify(Object.fromEntries(await Promise.all(Object.entries(given.tokens).map(async ([name, token]) => [name, await read(token)])))));
+const statuses = {};
+for (const [name, token] of Object.entries(given.tokens)) statuses[name] = await read(token);
+console.log(JSON.stringify(statuses));

@@ -67,36 +67,36 @@ impl<'de> Visitor<'de> for Reader<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Claims, A::Error> {
         let mut claims = Claims::default();
-        while let Some(name) = entries.next_key::<Name>()? {
+        while let Some(name) = entries.next_key::<Claim>()? {
             self.0.set(name.as_str());
             match name {
-                Name::Iss => once(&mut claims.iss, &mut entries)?,
-                Name::Sub => once(&mut claims.sub, &mut entries)?,
-                Name::ClientId => once(&mut claims.client_id, &mut entries)?,
-                Name::Jti => once(&mut claims.jti, &mut entries)?,
-                Name::Iat => once(&mut claims.iat, &mut entries)?,
-                Name::Exp => once(&mut claims.exp, &mut entries)?,
-                Name::Nbf => once(&mut claims.nbf, &mut entries)?,
-                Name::Scope => once(&mut claims.scope, &mut entries)?,
-                Name::PrincipalType => once(&mut claims.principal_type, &mut entries)?,
-                Name::Name => once(&mut claims.name, &mut entries)?,
-                Name::OrgId => once(&mut claims.org_id, &mut entries)?,
-                Name::WorkspaceId => once(&mut claims.workspace_id, &mut entries)?,
-                Name::ApiKeyId => once(&mut claims.api_key_id, &mut entries)?,
-                Name::Sid => once(&mut claims.sid, &mut entries)?,
-                Name::Aud => {
+                Claim::Iss => once(&mut claims.iss, &mut entries)?,
+                Claim::Sub => once(&mut claims.sub, &mut entries)?,
+                Claim::ClientId => once(&mut claims.client_id, &mut entries)?,
+                Claim::Jti => once(&mut claims.jti, &mut entries)?,
+                Claim::Iat => once(&mut claims.iat, &mut entries)?,
+                Claim::Exp => once(&mut claims.exp, &mut entries)?,
+                Claim::Nbf => once(&mut claims.nbf, &mut entries)?,
+                Claim::Scope => once(&mut claims.scope, &mut entries)?,
+                Claim::PrincipalType => once(&mut claims.principal_type, &mut entries)?,
+                Claim::Name => once(&mut claims.name, &mut entries)?,
+                Claim::OrgId => once(&mut claims.org_id, &mut entries)?,
+                Claim::WorkspaceId => once(&mut claims.workspace_id, &mut entries)?,
+                Claim::ApiKeyId => once(&mut claims.api_key_id, &mut entries)?,
+                Claim::Sid => once(&mut claims.sid, &mut entries)?,
+                Claim::Aud => {
                     let audiences = entries.next_value_seed(Audiences)?;
                     put(&mut claims.aud, audiences)?;
                 }
-                Name::AuthorizationDetails => {
+                Claim::AuthorizationDetails => {
                     let value = entries.next_value_seed(Strict)?;
                     put(&mut claims.authorization_details, details(value).ok_or_else(|| A::Error::custom("not authorization details"))?)?;
                 }
-                Name::Status => {
+                Claim::Status => {
                     let value = entries.next_value_seed(Strict)?;
                     put(&mut claims.status, status(value).ok_or_else(|| A::Error::custom("no status list"))?)?;
                 }
-                Name::Other(name) => {
+                Claim::Other(name) => {
                     let value = entries.next_value_seed(Strict)?;
                     if claims.custom.insert(name, value).is_some() {
                         return Err(A::Error::custom(TWICE));
@@ -188,12 +188,12 @@ fn status(mut value: Value) -> Option<StatusReference> {
 /// Declares the names that claims have here.
 macro_rules! names {
     ($($variant:ident = $text:literal),* $(,)?) => {
-        enum Name {
+        enum Claim {
             $($variant,)*
             Other(String),
         }
 
-        impl Name {
+        impl Claim {
             const fn as_str(&self) -> &'static str {
                 match self {
                     $(Self::$variant => $text,)*
@@ -231,19 +231,19 @@ names! {
     Sid = "sid",
 }
 
-impl<'de> Deserialize<'de> for Name {
+impl<'de> Deserialize<'de> for Claim {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
 
         impl Visitor<'_> for Reader {
-            type Value = Name;
+            type Value = Claim;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("a name")
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Name, E> {
-                Ok(Name::of(text))
+            fn visit_str<E>(self, text: &str) -> Result<Claim, E> {
+                Ok(Claim::of(text))
             }
         }
 

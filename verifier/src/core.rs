@@ -139,11 +139,8 @@ impl Core {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
         if let Some(verified) = cache.get(&hash) {
-            let outcome = if keys.set.trusts(&verified.key) {
-                verified.token.check_times(now, self.options.leeway)
-            } else {
-                Err(VerifyError::UnknownKey)
-            };
+            let outcome =
+                if keys.set.trusts(&verified.key) { verified.token.check_times(now, self.options.leeway) } else { Err(VerifyError::UnknownKey) };
             if let Err(error) = outcome {
                 cache.invalidate(&hash);
                 return Err(error);

@@ -33,8 +33,8 @@ use moka::sync::Cache;
 use tokio::sync::Semaphore;
 
 use crate::flight::Flight;
-use crate::login::{is_key_form, login, login_url};
 pub use crate::login::{LoginAnswer, LoginError};
+use crate::login::{is_key_form, login, login_url};
 pub use crate::token_source::{TokenSource, TokenSourceBuilder};
 use crate::{AccessToken, Verifier, VerifyError};
 

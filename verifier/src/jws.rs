@@ -74,6 +74,7 @@ fn key_of<'keys>(header: &Map<String, Value>, keys: &'keys KeySet, typ: &str) ->
 
 /// Media types are compared without case, and `application/` may be left out (RFC 7515, section 4.1.9).
 fn is_media_type(value: &str, typ: &str) -> bool {
-    let bare = value.split_at_checked("application/".len()).filter(|(prefix, _)| prefix.eq_ignore_ascii_case("application/")).map_or(value, |it| it.1);
+    let bare =
+        value.split_at_checked("application/".len()).filter(|(prefix, _)| prefix.eq_ignore_ascii_case("application/")).map_or(value, |it| it.1);
     bare.eq_ignore_ascii_case(typ)
 }

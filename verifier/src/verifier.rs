@@ -52,9 +52,14 @@ impl Verifier {
     ///
     /// # Errors
     /// Why it is refused, or cannot be judged.
+    #[cfg_attr(not(feature = "http"), expect(clippy::unused_async, reason = "one signature, whether there is an issuer to wait for or not"))]
     pub async fn verify(&self, token: &str) -> Result<Arc<AccessToken>, VerifyError> {
-        let outcome = self.try_verify(token).await;
-        self.counted(outcome)
+        #[cfg(feature = "http")]
+        if self.0.remote.is_some() {
+            let outcome = self.verify_with_issuer(token).await;
+            return self.counted(outcome);
+        }
+        self.verify_held(token)
     }
 
     /// Verifies a token with what is held, without any wait.
@@ -118,19 +123,16 @@ impl Verifier {
         }
     }
 
-    async fn try_verify(&self, text: &str) -> Result<(Arc<AccessToken>, bool), VerifyError> {
+    #[cfg(feature = "http")]
+    async fn verify_with_issuer(&self, text: &str) -> Result<(Arc<AccessToken>, bool), VerifyError> {
         let core = &self.0;
         let now = core.options.now();
         let (verified, seen) = match core.admit(text, now) {
-            #[cfg(feature = "http")]
-            Err(error @ (VerifyError::UnknownKey | VerifyError::KeysUnavailable { .. })) if core.remote.is_some() => {
-                self.admit_with_fresh_keys(text, error).await?
-            }
+            Err(error @ (VerifyError::UnknownKey | VerifyError::KeysUnavailable { .. })) => self.admit_with_fresh_keys(text, error).await?,
             outcome => outcome?,
         };
         match core.check_status(&verified.token, now) {
-            #[cfg(feature = "http")]
-            Err(VerifyError::StatusUnavailable { .. }) if core.remote.is_some() => {
+            Err(VerifyError::StatusUnavailable { .. }) => {
                 let uri = verified.token.status().map_or("", |status| &status.uri);
                 crate::remote::refresh_list(core, &core.track(uri)?).await;
                 core.check_status(&verified.token, core.options.now())?;
@@ -146,9 +148,7 @@ impl Verifier {
         let is_fresh = crate::remote::refresh_keys(core, false).await;
         match core.admit(text, core.options.now()) {
             // An issuer that cannot be asked has not said that it does not know the key.
-            Err(VerifyError::UnknownKey) if !is_fresh => {
-                Err(VerifyError::KeysUnavailable { retry_after: core.options.provoked_refresh_interval })
-            }
+            Err(VerifyError::UnknownKey) if !is_fresh => Err(VerifyError::KeysUnavailable { retry_after: core.options.provoked_refresh_interval }),
             Err(VerifyError::UnknownKey) => Err(error),
             outcome => outcome,
         }

@@ -5,7 +5,7 @@ use hourpass_verifier::exchange::Exchange;
 
 use crate::support::eventually;
 use crate::support::issuer::Page;
-use crate::support::world::{AUDIENCE, LIST, World};
+use crate::support::world::{AUDIENCE, LIST, World, login_answer};
 
 const LOGIN: &str = "/auth/login";
 const KEY: &str = "hp_live_0000000000";
@@ -17,7 +17,7 @@ async fn exchange(world: &World) -> Exchange {
 #[tokio::test]
 async fn a_key_is_exchanged_once() {
     let world = World::start().await;
-    world.issuer.login(KEY, world.login_answer(&world.token(), 3600));
+    world.issuer.login(KEY, login_answer(&world.token(), 3600));
     let exchange = exchange(&world).await;
     let tasks: Vec<_> = (0..20)
         .map(|_| {
@@ -53,7 +53,7 @@ async fn a_refusal_counts_for_seconds_only() {
         assert_eq!((error.code(), error.status(), error.oauth_error()), ("invalid_api_key", 401, Some("invalid_token")));
     }
     assert_eq!(world.issuer.count(LOGIN), 1);
-    world.issuer.login(KEY, world.login_answer(&world.token(), 3600));
+    world.issuer.login(KEY, login_answer(&world.token(), 3600));
     world.clock.advance(3);
     exchange.verify(KEY).await.unwrap();
     for junk in ["short", "with spaces in it", "umlaut-äöü-umlaut", &"x".repeat(600)] {
@@ -65,7 +65,7 @@ async fn a_refusal_counts_for_seconds_only() {
 #[tokio::test]
 async fn a_key_ends_with_its_revocation() {
     let world = World::start().await;
-    world.issuer.login(KEY, world.login_answer(&world.token(), 3600));
+    world.issuer.login(KEY, login_answer(&world.token(), 3600));
     let exchange = exchange(&world).await;
     exchange.verify(KEY).await.unwrap();
     world.issuer.forget_login(KEY);
@@ -75,7 +75,7 @@ async fn a_key_ends_with_its_revocation() {
     assert_eq!(exchange.verify(KEY).await.unwrap_err(), VerifyError::InvalidApiKey);
     // Made active again, it gets a token of another place in the list.
     let second = world.token_with(|claims| claims["status"]["status_list"]["idx"] = 1.into());
-    world.issuer.login(KEY, world.login_answer(&second, 3600));
+    world.issuer.login(KEY, login_answer(&second, 3600));
     world.clock.advance(3);
     exchange.verify(KEY).await.unwrap();
     assert_eq!(world.issuer.count(LOGIN), 3);
@@ -85,11 +85,11 @@ async fn a_key_ends_with_its_revocation() {
 async fn a_token_that_ends_is_replaced() {
     let world = World::start().await;
     let short = world.token_with(|claims| claims["exp"] = (world.clock.now() + 60).into());
-    world.issuer.login(KEY, world.login_answer(&short, 60));
+    world.issuer.login(KEY, login_answer(&short, 60));
     let exchange = exchange(&world).await;
     exchange.verify(KEY).await.unwrap();
     world.clock.advance(65);
-    world.issuer.login(KEY, world.login_answer(&world.token(), 3600));
+    world.issuer.login(KEY, login_answer(&world.token(), 3600));
     exchange.verify(KEY).await.unwrap();
     assert_eq!(world.issuer.count(LOGIN), 2);
 }
@@ -98,7 +98,7 @@ async fn a_token_that_ends_is_replaced() {
 async fn what_the_issuer_hands_out_is_verified() {
     let world = World::start().await;
     let elsewhere = world.token_with(|claims| claims["aud"] = "https://other.example.com".into());
-    world.issuer.login(KEY, world.login_answer(&elsewhere, 3600));
+    world.issuer.login(KEY, login_answer(&elsewhere, 3600));
     let exchange = exchange(&world).await;
     for _ in 0..5 {
         assert_eq!(exchange.verify(KEY).await.unwrap_err(), VerifyError::WrongAudience);
@@ -129,7 +129,7 @@ async fn an_issuer_that_is_away_is_no_fault_of_the_key() {
 #[tokio::test]
 async fn a_login_is_forwarded() {
     let world = World::start().await;
-    world.issuer.login(KEY, world.login_answer(&world.token(), 3600));
+    world.issuer.login(KEY, login_answer(&world.token(), 3600));
     let exchange = exchange(&world).await;
     let answer = exchange.login(KEY).await.unwrap();
     assert_eq!((answer.token_type.as_str(), answer.expires_in), ("bearer", 3600));

@@ -168,7 +168,7 @@ async fn a_key_that_is_withdrawn_counts_no_longer() {
     assert_eq!(verifier.verify(&token).await.unwrap_err(), VerifyError::UnknownKey, "though it was remembered");
     // Not even in name.
     let mut other = Signer::fixed("es256-other");
-    other.kid = "es256".to_owned();
+    "es256".clone_into(&mut other.kid);
     world.publish_keys(&[&other]);
     let seen = world.issuer.count(JWKS);
     eventually("the keys were read twice", || world.issuer.count(JWKS) > seen + 1).await;

@@ -201,7 +201,7 @@ async fn forged_tokens_make_no_list_be_asked_for() {
     let world = World::start().await;
     let verifier = world.verifier().await;
     let mut forged = Signer::fixed("es256-other");
-    forged.kid = "es256".to_owned();
+    "es256".clone_into(&mut forged.kid);
     assert_eq!(verifier.verify(&forged.token(&world.claims())).await.unwrap_err(), VerifyError::BadSignature);
     let elsewhere = world.token_with(|claims| claims["aud"] = "https://other.example.com".into());
     assert_eq!(verifier.verify(&elsewhere).await.unwrap_err(), VerifyError::WrongAudience);

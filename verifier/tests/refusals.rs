@@ -112,7 +112,7 @@ async fn headers() {
         verifier.verify(&world.signer.sign(&world.signer.header(typ).to_string(), &payload)).await.unwrap();
     }
     let mut forged = Signer::fixed("es256-other");
-    forged.kid = "es256".to_owned();
+    "es256".clone_into(&mut forged.kid);
     assert_eq!(verifier.verify(&forged.token(&world.claims())).await.unwrap_err(), VerifyError::BadSignature);
 }
 
@@ -194,7 +194,8 @@ async fn signatures() {
         let raw = signer.signature(message.as_bytes());
         let mut flipped = raw.clone();
         flipped[10] ^= 1;
-        for altered in [base64url(flipped), base64url(&raw[1..]), base64url([&raw[..], &[0]].concat()), String::new(), base64url(vec![0; raw.len()])] {
+        for altered in [base64url(flipped), base64url(&raw[1..]), base64url([&raw[..], &[0]].concat()), String::new(), base64url(vec![0; raw.len()])]
+        {
             assert_eq!(verifier.verify(&format!("{message}.{altered}")).await.unwrap_err(), VerifyError::BadSignature, "{}", signer.kid);
         }
         let (header, _) = message.split_once('.').unwrap();

@@ -3,7 +3,7 @@
 use hourpass_verifier::exchange::{LoginError, TokenSource};
 
 use crate::support::eventually;
-use crate::support::world::{AUDIENCE, World};
+use crate::support::world::{AUDIENCE, World, login_answer};
 
 const LOGIN: &str = "/auth/login";
 const KEY: &str = "hp_live_0000000000";
@@ -15,7 +15,7 @@ fn source(world: &World) -> TokenSource {
 #[tokio::test]
 async fn one_exchange_for_all_callers() {
     let world = World::start().await;
-    world.issuer.login(KEY, world.login_answer("first", 3600));
+    world.issuer.login(KEY, login_answer("first", 3600));
     let source = source(&world);
     let tasks: Vec<_> = (0..20)
         .map(|_| {
@@ -34,10 +34,10 @@ async fn one_exchange_for_all_callers() {
 #[tokio::test]
 async fn it_is_renewed_in_good_time_without_waiting() {
     let world = World::start().await;
-    world.issuer.login(KEY, world.login_answer("first", 1000));
+    world.issuer.login(KEY, login_answer("first", 1000));
     let source = source(&world);
     source.token().await.unwrap();
-    world.issuer.login(KEY, world.login_answer("second", 1000));
+    world.issuer.login(KEY, login_answer("second", 1000));
     world.clock.advance(715);
     assert_eq!(&*source.token().await.unwrap(), "first");
     assert_eq!(world.issuer.count(LOGIN), 1);
@@ -62,7 +62,7 @@ async fn it_is_renewed_in_good_time_without_waiting() {
 #[tokio::test]
 async fn it_survives_an_outage_as_long_as_it_lives() {
     let world = World::start().await;
-    world.issuer.login(KEY, world.login_answer("first", 1000));
+    world.issuer.login(KEY, login_answer("first", 1000));
     let source = source(&world);
     source.token().await.unwrap();
     world.issuer.cut(true);
@@ -72,7 +72,7 @@ async fn it_survives_an_outage_as_long_as_it_lives() {
     world.clock.advance(1);
     assert!(matches!(source.token().await, Err(LoginError::Unavailable { .. })));
     world.issuer.cut(false);
-    world.issuer.login(KEY, world.login_answer("second", 1000));
+    world.issuer.login(KEY, login_answer("second", 1000));
     world.clock.advance(60);
     assert_eq!(&*source.token().await.unwrap(), "second");
 }
@@ -90,10 +90,10 @@ async fn a_refusal_is_told_and_not_repeated_at_once() {
 #[tokio::test]
 async fn a_token_that_was_refused_is_replaced() {
     let world = World::start().await;
-    world.issuer.login(KEY, world.login_answer("first", 1000));
+    world.issuer.login(KEY, login_answer("first", 1000));
     let source = source(&world);
     let first = source.token().await.unwrap();
-    world.issuer.login(KEY, world.login_answer("second", 1000));
+    world.issuer.login(KEY, login_answer("second", 1000));
     source.forget("another");
     assert_eq!(source.token().await.unwrap(), first);
     source.forget(&first);

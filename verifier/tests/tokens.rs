@@ -122,8 +122,8 @@ async fn nothing_shows_a_token() {
     let world = World::start().await;
     let verifier = world.verifier().await;
     let token = world.token();
-    let verified = verifier.verify(&token).await.unwrap();
-    let shown = format!("{verified:?} {verifier:?} {:?}", world.builder());
+    let caller = verifier.verify(&token).await.unwrap();
+    let shown = format!("{caller:?} {verifier:?} {:?}", world.builder());
     assert!(!shown.contains("0199-session") && !shown.contains(&token[..20]), "{shown}");
     let altered = format!("{token}x");
     let error = verifier.verify(&altered).await.unwrap_err();

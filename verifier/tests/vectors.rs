@@ -176,7 +176,7 @@ fn signatures(maker: &mut Maker) {
     }
     maker.refused("a key that is not published", "unknown_key", maker.other.token(&claims()));
     let mut posing = Signer::fixed("es256-other");
-    posing.kid = "es256".to_owned();
+    "es256".clone_into(&mut posing.kid);
     maker.refused("a foreign key under a published kid", "bad_signature", posing.token(&claims()));
 }
 
@@ -296,7 +296,7 @@ fn statuses(maker: &mut Maker) -> BTreeMap<String, String> {
         list(&signer, &claims)
     };
     let mut posing = Signer::fixed("es256-other");
-    posing.kid = "es256".to_owned();
+    "es256".clone_into(&mut posing.kid);
     lists.insert(uri("wide"), list(&signer, &wide("wide")));
     lists.insert(uri("bytes"), list(&signer, &list_claims(&uri("bytes"), 8, &[0, 1], NOW - 10, NOW + 290, 5)));
     lists.insert(uri("expired"), {

@@ -15,7 +15,7 @@ use http::{Request, Response};
 use serde_json::Value;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::support::world::{LIST, World};
+use crate::support::world::{LIST, World, login_answer};
 
 const KEY: &str = "hp_live_0000000000";
 
@@ -83,7 +83,7 @@ async fn actix_says_when_to_come_back() {
 #[actix_web::test]
 async fn actix_takes_keys_where_there_is_an_exchange() {
     let world = World::start().await;
-    world.issuer.login(KEY, world.login_answer(&world.token(), 3600));
+    world.issuer.login(KEY, login_answer(&world.token(), 3600));
     let exchange = Exchange::new(world.verifier().await);
     let app = init_service(App::new().app_data(web::Data::new(exchange)).service(deploy)).await;
     assert_eq!(ask!(app, "/deploy", format!("Bearer {KEY}")).0, 200);
@@ -159,7 +159,7 @@ async fn tower_lets_valid_tokens_through() {
 #[actix_web::test]
 async fn tower_takes_keys_where_there_is_an_exchange() {
     let world = World::start().await;
-    world.issuer.login(KEY, world.login_answer(&world.token(), 3600));
+    world.issuer.login(KEY, login_answer(&world.token(), 3600));
     let layer = VerifyLayer::with_exchange(Exchange::new(world.verifier().await));
     assert_eq!(call(layer.clone(), Some(format!("Bearer {KEY}"))).await.status().as_u16(), 200);
     assert_eq!(call(layer, Some("Bearer hp_live_1111111111".to_owned())).await.status().as_u16(), 401);

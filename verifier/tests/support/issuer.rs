@@ -111,7 +111,7 @@ impl Issuer {
         let page = self.choose(&seen);
         let mut answer = format!("HTTP/1.1 {} -\r\nConnection: close\r\nContent-Length: {}\r\n", page.status, page.body.len());
         for (name, value) in &page.headers {
-            answer += &format!("{name}: {value}\r\n");
+            answer.extend([name, ": ", value, "\r\n"]);
         }
         let _ = stream.write_all(format!("{answer}\r\n{}", page.body).as_bytes()).await;
     }

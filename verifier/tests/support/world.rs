@@ -99,10 +99,10 @@ impl World {
     pub(crate) async fn verifier(&self) -> Verifier {
         self.builder().build().await.unwrap()
     }
+}
 
-    /// What the issuer answers to a key.
-    pub(crate) fn login_answer(&self, token: &str, expires_in: u64) -> Page {
-        let answer = json!({"access_token": token, "token_type": "bearer", "expires_in": expires_in, "device_id": null, "device_metadata": null});
-        Page::ok(answer.to_string())
-    }
+/// What an issuer answers to a key.
+pub(crate) fn login_answer(token: &str, expires_in: u64) -> Page {
+    let answer = json!({"access_token": token, "token_type": "bearer", "expires_in": expires_in, "device_id": null, "device_metadata": null});
+    Page::ok(answer.to_string())
 }
