@@ -6,6 +6,9 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /src
 # Dependencies first, so that a change of our own code does not build them anew.
 COPY Cargo.toml Cargo.lock ./
+COPY verifier ./verifier
+COPY examples ./examples
+COPY benches ./benches
 RUN mkdir -p src tests && echo 'fn main() {}' > src/main.rs && touch src/lib.rs && echo 'fn main() {}' > tests/main.rs \
     && cargo build --release --locked && rm -rf src tests
 COPY src ./src

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -18,7 +19,8 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hourpass::domain::signing::SigningAlgorithm;
-use hourpass::keys::SigningKey;
+use hourpass::keys::{MasterKey, SigningKey};
+use hourpass::store::{Store, StoredSigningKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -33,6 +35,9 @@ const LIBRARIES: [(&str, &str); 4] = [
     ("verify_oauth4webapi.mjs", include_str!("interop/verify_oauth4webapi.mjs")),
 ];
 const STATUS_LIST: (&str, &str) = ("status_list.mjs", include_str!("interop/status_list.mjs"));
+
+/// 32 bytes in base64.
+const MASTER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// What a program printed about what it was given.
 fn ask(folder: &Path, (name, text): (&str, &str), given: &Value) -> Value {
@@ -60,9 +65,14 @@ fn ask(folder: &Path, (name, text): (&str, &str), given: &Value) -> Value {
 /// A server with the real time, which the libraries go by.
 fn serve(database: &Database) -> (Process, Client) {
     let folder = database.folder.path();
-    let server = Process::start(hourpass(folder).env("HOURPASS_SERVER__PORT", "0").env("HOURPASS_DATABASE__URL", &database.url));
+    let program = || {
+        let mut program = hourpass(folder);
+        program.env("HOURPASS_SERVER__PORT", "0").env("HOURPASS_DATABASE__URL", &database.url).env("HOURPASS_SIGNING__MASTER_KEY", MASTER_KEY);
+        program
+    };
+    let server = Process::start(&mut program());
     let issue = ["admin", "issue-key", "--organization", "default", "--service-account", "ci", "--role", "organization-admin"];
-    let issued = hourpass(folder).env("HOURPASS_DATABASE__URL", &database.url).args(issue).output().unwrap();
+    let issued = program().args(issue).output().unwrap();
     assert!(issued.status.success(), "{issued:?}");
     let admin = Client::new(&server.url).with(String::from_utf8(issued.stdout).unwrap().trim());
     (server, admin)
@@ -82,19 +92,36 @@ struct Case {
     because: Vec<&'static str>,
 }
 
-/// A key that is not published.
-struct Foreign {
+/// A token, by what it is, and words of which the reason for refusing it holds one.
+type Made = (String, String, &'static [&'static str]);
+
+/// A key to sign with.
+struct Private {
     algorithm: SigningAlgorithm,
     kid: String,
     jwk: Value,
     pkcs8: Vec<u8>,
 }
 
-impl Foreign {
+impl Private {
+    /// One of the forger's.
     fn generate(algorithm: SigningAlgorithm) -> Self {
         let (key, pkcs8) = SigningKey::generate(algorithm).unwrap();
         let jwk = serde_json::from_str(&key.public_jwk().unwrap()).unwrap();
         Self { algorithm, kid: key.kid().to_owned(), jwk, pkcs8: pkcs8.to_vec() }
+    }
+
+    /// Those of the server.
+    async fn of(database: &Database) -> Vec<Self> {
+        let store = Store::open(&database.url, 1, Duration::from_secs(2)).await.unwrap();
+        let master = MasterKey::parse(&MASTER_KEY.into()).unwrap();
+        let open = |key: StoredSigningKey| Self {
+            pkcs8: master.unseal(&key.kid, &key.sealed).unwrap().to_vec(),
+            jwk: serde_json::from_str(&key.public_jwk).unwrap(),
+            algorithm: key.algorithm,
+            kid: key.kid,
+        };
+        store.list_signing_keys().await.unwrap().into_iter().map(open).collect()
     }
 
     fn sign(&self, message: &[u8]) -> Vec<u8> {
@@ -131,7 +158,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-/// A published key as a SubjectPublicKeyInfo (RFC 5280, section 4.1.2.7).
+/// A published key as a `SubjectPublicKeyInfo` (RFC 5280, section 4.1.2.7).
 fn public_der(jwk: &Value) -> Vec<u8> {
     const P256: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00\x04";
     const ED25519: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
@@ -152,7 +179,7 @@ struct Lure {
 }
 
 impl Lure {
-    async fn set(keys: &[Foreign]) -> Self {
+    async fn set(keys: &[Private]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let body = json!({ "keys": keys.iter().map(|key| &key.jwk).collect::<Vec<_>>() }).to_string();
@@ -177,8 +204,8 @@ struct Published {
     keys: Vec<Box<RawValue>>,
 }
 
-/// What a forger can make of a token without the key that signed it, and words of which the reason for refusing it holds one.
-fn forgeries(good: &str, key: &RawValue, foreign: &Foreign, lure: &str, others: &[String]) -> Vec<(String, String, &'static [&'static str])> {
+/// What a forger can make of a token without the key that signed it.
+fn forgeries(good: &str, key: &RawValue, foreign: &Private, lure: &str, others: &[String]) -> Vec<Made> {
     let (head, payload) = (header(good), claims(good));
     let [first, second, signature] = good.split('.').collect::<Vec<_>>()[..] else { panic!("{good}") };
     let with = |json: &Value, name: &str, value: Value| {
@@ -186,7 +213,7 @@ fn forgeries(good: &str, key: &RawValue, foreign: &Foreign, lure: &str, others: 
         json[name] = value;
         json
     };
-    let mut made: Vec<(String, String, &'static [&'static str])> = Vec::new();
+    let mut made: Vec<Made> = Vec::new();
     let mut add = |name: &str, token: String, because| made.push((name.to_owned(), token, because));
 
     add("another subject", format!("{first}.{}.{signature}", encode(&with(&payload, "sub", json!("root")))), &["signature"]);
@@ -250,6 +277,38 @@ fn forgeries(good: &str, key: &RawValue, foreign: &Foreign, lure: &str, others: 
     made
 }
 
+/// What is rightly signed by the key of a token, and no access token for anyone: we issue none such, but another may be the issuer one day.
+fn misfits(good: &str, key: &Private) -> Vec<Made> {
+    let (head, payload) = (header(good), claims(good));
+    let sign = |head: &Value, payload: &Value| signed(head, payload, |message| key.sign(message));
+    let without = |json: &Value, name: &str| {
+        let mut json = json.clone();
+        json.as_object_mut().unwrap().remove(name);
+        json
+    };
+    let (mut id_token, mut extended) = (head.clone(), head.clone());
+    id_token["typ"] = json!("JWT");
+    extended["crit"] = json!(["urn:example:unknown"]);
+    extended["urn:example:unknown"] = json!(true);
+    let mut made: Vec<Made> = vec![
+        ("signed anew".to_owned(), sign(&head, &payload), &[]),
+        ("of another typ".to_owned(), sign(&id_token, &payload), &["typ"]),
+        ("of no typ".to_owned(), sign(&without(&head, "typ"), &payload), &["typ"]),
+        ("with an extension that nobody knows".to_owned(), sign(&extended, &payload), &["crit", "extension"]),
+    ];
+    for (claim, because) in [
+        ("exp", &["\"exp\"", "'exp'"]),
+        ("iat", &["\"iat\"", "'iat'"]),
+        ("iss", &["\"iss\"", "'iss'"]),
+        ("aud", &["\"aud\"", "'aud'"]),
+        ("sub", &["\"sub\"", "'sub'"]),
+        ("jti", &["\"jti\"", "'jti'"]),
+    ] {
+        made.push((format!("without {claim}"), sign(&head, &without(&payload, claim)), because));
+    }
+    made
+}
+
 on_both_engines! {
     async fn a_library_accepts_our_tokens_and_no_forgery(engine: Engine) {
         let database = engine.database().await;
@@ -257,7 +316,7 @@ on_both_engines! {
         let issuer = server.url.clone();
         let made = admin.post("/api/v1/service_accounts/ci/api_keys", &json!({ "name": "interop" })).await.expect(201);
         let key = made["key"].as_str().unwrap();
-        let foreign = SigningAlgorithm::ALL.map(Foreign::generate);
+        let foreign = SigningAlgorithm::ALL.map(Private::generate);
         let lure = Lure::set(&foreign).await;
 
         let mut tokens = BTreeMap::new();
@@ -270,6 +329,7 @@ on_both_engines! {
             tokens.insert(algorithm, (token, audience));
         }
         let published: Published = serde_json::from_str(&admin.get("/.well-known/jwks.json").await.text).unwrap();
+        let ours = Private::of(&database).await;
         let list = admin.get("/status-lists/0").await.text;
 
         let mut cases = Vec::new();
@@ -293,6 +353,9 @@ on_both_engines! {
             let others: Vec<_> = tokens.values().map(|(token, _)| kid(token)).filter(|other| *other != kid(token)).collect();
             let foreign = foreign.iter().find(|key| key.algorithm == *algorithm).unwrap();
             for (name, token, because) in forgeries(token, own, foreign, &lure.url, &others) {
+                add(&name, &token, here, 0, because);
+            }
+            for (name, token, because) in misfits(token, ours.iter().find(|key| key.kid == kid(token)).unwrap()) {
                 add(&name, &token, here, 0, because);
             }
             // None of the above has spoilt what the library knows.

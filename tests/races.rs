@@ -139,7 +139,7 @@ on_both_engines! {
         let app = TestApp::start(engine).await;
         let (gate, admin) = (Gate::of(&app), app.admin_client());
         // A change, what the answer says of it, and what is right.
-        let cases: [(&str, &str, &str, &str, Value, fn(&Answer) -> Value, Value); 7] = [
+        let cases: [(&str, &str, &str, &str, Value, Says, Value); 7] = [
             ("workspaces", "audience", "PATCH", "/api/v1/workspaces/WORKSPACE", json!({ "audience": "urn:next" }), |answer| token(answer)["aud"].clone(), json!("urn:next")),
             ("workspaces", "lifetime", "PATCH", "/api/v1/workspaces/WORKSPACE", json!({ "token_lifetime_seconds": 60 }), |answer| answer.json()["expires_in"].clone(), json!(60)),
             ("workspaces", "claims", "PATCH", "/api/v1/workspaces/WORKSPACE", json!({ "claims": { "https://example.com/cost": "42" } }), |answer| token(answer)["https://example.com/cost"].clone(), json!("42")),
@@ -182,6 +182,9 @@ on_both_engines! {
         assert_eq!(reads.load(Ordering::SeqCst), 1);
     }
 }
+
+/// What is looked at of an answer.
+type Says = fn(&Answer) -> Value;
 
 const PASSWORD: &str = "correct horse battery";
 

@@ -500,7 +500,7 @@ on_both_engines! {
         let many: Vec<_> = (0..2 * 256 + 64 + 2 * 16 + 3 * 4 + 3).map(|number: u128| Event {
             id: AuditEventId(Uuid::from_u128(10 + number)),
             actor: Actor { name: format!("ci-{number}"), ..event.actor.clone() },
-            origin: Origin { user_agent: (number % 2 == 0).then(|| number.to_string()), ..event.origin.clone() },
+            origin: Origin { user_agent: number.is_multiple_of(2).then(|| number.to_string()), ..event.origin.clone() },
             ..event.clone()
         }).collect();
         let mut tx = store.begin().await.unwrap();

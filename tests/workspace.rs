@@ -66,8 +66,8 @@ on_both_engines! {
         }
         for (credential, version) in [(deployer.clone(), 13), (token(&deployer).await, 14)] {
             let caller = workspace.with(&credential);
-            let deployed = caller.post("/api/v1/pipelines/train/deploy", &json!({ "version": version })).await.expect(200);
-            assert_eq!(deployed["deployed_version"], version);
+            let answer = caller.post("/api/v1/pipelines/train/deploy", &json!({ "version": version })).await.expect(200);
+            assert_eq!(answer["deployed_version"], version);
         }
         assert_eq!(workspace.with(&deployer).post("/api/v1/pipelines/train/undeploy", &json!({})).await.expect(200)["deployed_version"], Value::Null);
 

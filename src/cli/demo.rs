@@ -45,22 +45,19 @@ impl Shown {
     async fn call(&self, method: Method, url: &str, bearer: Option<&str>, body: Body, pick: &[&str]) -> Result<(StatusCode, Value), reqwest::Error> {
         // Single quotes keep the shell from putting anything in, so bodies are shown as they are.
         let named = |text: String| self.names.iter().fold(text, |text, (name, value)| text.replace(value, &format!("${name}")));
-        let mut line = String::from("curl");
-        if let Some(bearer) = bearer {
-            line += &named(format!(" -H \"Authorization: Bearer {bearer}\""));
-        }
+        let mut line = vec!["curl".to_owned()];
+        line.extend(bearer.map(|bearer| named(format!("-H \"Authorization: Bearer {bearer}\""))));
         match &body {
-            Body::None if method == Method::POST => line += " -X POST",
-            Body::None => {}
-            Body::Form(fields) => fields.iter().for_each(|(name, value)| line += &named(format!(" -d \"{name}={value}\""))),
-            Body::Json(value) if method == Method::POST => line += &format!(" --json '{value}'"),
-            Body::Json(value) => line += &format!(" -X {method} --json '{value}'"),
+            Body::None => line.extend((method == Method::POST).then(|| "-X POST".to_owned())),
+            Body::Form(fields) => line.extend(fields.iter().map(|(name, value)| named(format!("-d \"{name}={value}\"")))),
+            Body::Json(value) if method == Method::POST => line.push(format!("--json '{value}'")),
+            Body::Json(value) => line.push(format!("-X {method} --json '{value}'")),
         }
-        line += &named(format!(" \"{url}\""));
-        say_out(&format!("  {line}"));
+        line.push(named(format!("\"{url}\"")));
+        say_out(&format!("  {}", line.join(" ")));
         let (status, answer) = self.ask(method, url, bearer, body).await?;
-        let mut picked =
-            pick.iter().filter(|name| !answer[**name].is_null()).map(|name| format!("{name}: {}", answer[*name])).collect::<Vec<_>>().join(", ");
+        let fields = pick.iter().filter_map(|name| Some((name, answer.get(*name).filter(|value| !value.is_null())?)));
+        let mut picked = fields.map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join(", ");
         if answer.is_array() {
             picked = answer.to_string();
         }
@@ -201,7 +198,7 @@ async fn tell(shown: &mut Shown, hourpass: &str, workspace: &str, admin: &str, t
     Shown::heading("5. What was done is on record, each exchange and each change.")?;
     let events = format!("{hourpass}/api/v1/audit_events?actor=ci&limit=3");
     let (_, recorded) = shown.call(Method::GET, &events, admin, Body::None, &[]).await?;
-    for event in recorded["items"].as_array().into_iter().flatten() {
+    for event in recorded.get("items").and_then(Value::as_array).into_iter().flatten() {
         let said = ["occurred_at", "actor_name", "action", "target_name"].map(|name| event[name].as_str().unwrap_or_default());
         say_out(&format!("     {}", said.join("  ")));
     }

@@ -58,7 +58,7 @@ fn execute(arguments: Arguments) -> Outcome {
     let mut config = Config::load(arguments.config.as_deref(), std::env::vars_os())?;
     if matches!(arguments.command, Some(Command::Demo(_))) {
         // It says itself what it does.
-        config.log.filter = "error".to_owned();
+        "error".clone_into(&mut config.log.filter);
     }
     start_logging(&config.log)?;
     for warning in &config.warnings {

@@ -43,7 +43,7 @@ fn welcome(made: &FirstStart, url: &str) -> String {
   administrator  {email}
   password       {password}
   API key        {key}
-                 (service account \"bootstrap\", Organization Admin)
+                 (service account \"bootstrap\", Organization Admin and Platform Admin)
 
 Exchange the key for a one-hour token:
 

@@ -201,7 +201,7 @@ impl KeySet {
     #[must_use]
     pub fn current(&self, algorithm: SigningAlgorithm, now: Timestamp) -> Option<&SigningKey> {
         let mut of_algorithm = self.0.iter().filter(|published| published.key.algorithm == algorithm);
-        let oldest = of_algorithm.clone().last();
+        let oldest = of_algorithm.clone().next_back();
         // A clock that was set back has no key of its time, and the oldest is the nearest.
         of_algorithm.find(|published| published.active_from <= now).or(oldest).map(|published| &published.key)
     }

@@ -59,9 +59,11 @@ struct Held<T> {
 
 type Table<K, T> = Cache<K, Arc<Held<T>>>;
 
+type Hook = Box<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// What is waited for after each read of something to be held, before it is held.
 #[derive(Default)]
-struct AfterRead(OnceLock<Box<dyn Fn(&str) -> BoxFuture<'static, ()> + Send + Sync>>);
+struct AfterRead(OnceLock<Hook>);
 
 impl fmt::Debug for AfterRead {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,7 +13,7 @@ for (const { name, token, issuer, audience, later } of given.cases) {
   // No `algorithms`: the published keys alone say which there are.
   const options = {
     issuer,
-
+    audience,
     typ: "at+jwt",
     requiredClaims: ["exp", "iat", "sub", "jti"],
     currentDate: new Date(Date.now() + later * 1000),
