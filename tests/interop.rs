@@ -294,7 +294,7 @@ fn misfits(good: &str, key: &Private) -> Vec<Made> {
         ("signed anew".to_owned(), sign(&head, &payload), &[]),
         ("of another typ".to_owned(), sign(&id_token, &payload), &["typ"]),
         ("of no typ".to_owned(), sign(&without(&head, "typ"), &payload), &["typ"]),
-        ("with an extension that nobody knows".to_owned(), sign(&extended, &payload), &["crit", "extension"]),
+        ("with an extension that nobody knows".to_owned(), sign(&extended, &payload), &["crit", "extension", "header"]),
     ];
     for (claim, because) in [
         ("exp", &["\"exp\"", "'exp'"]),

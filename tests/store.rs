@@ -349,7 +349,7 @@ on_both_engines! {
         // A stronger hash of the same password is no other password.
         tx.replace_password_hash(user.id, version, &SecretString::from("hash")).await.unwrap();
         tx.replace_password_hash(user.id, version - 1, &SecretString::from("late")).await.unwrap();
-        assert!(tx.insert_session(&session(20, NOW), version, NOW).await.unwrap().is_some());
+        assert!(tx.insert_session(&session(20, NOW.minus(Duration::from_hours(25))), version, NOW).await.unwrap().is_some());
         assert!(tx.insert_session(&session(21, later), version, NOW).await.unwrap().is_some());
         // The password was replaced since it was compared.
         assert!(tx.insert_session(&session(22, later), version - 1, NOW).await.unwrap().is_none());
@@ -444,15 +444,16 @@ on_both_engines! {
             created_at: NOW,
             retired_at: None,
         };
+        let later = NOW.plus(Duration::from_secs(60));
         let mut tx = store.begin().await.unwrap();
         assert!(tx.insert_signing_key(&key("a", SigningAlgorithm::Es256, 1)).await.unwrap());
         assert!(!tx.insert_signing_key(&key("b", SigningAlgorithm::Es256, 1)).await.unwrap());
         assert!(tx.insert_signing_key(&key("c", SigningAlgorithm::Rs256, 1)).await.unwrap());
         assert!(tx.insert_signing_key(&key("d", SigningAlgorithm::Es256, 2)).await.unwrap());
-        tx.activate_signing_key("d", NOW).await.unwrap();
-        tx.retire_signing_key("a", NOW).await.unwrap();
+        assert!(tx.retire_signing_key("a", NOW).await.unwrap());
+        assert!(!tx.retire_signing_key("a", NOW).await.unwrap());
         tx.commit().await.unwrap();
-        let in_use = async || store.list_signing_keys_in_use(SigningAlgorithm::Es256).await.unwrap().into_iter().map(|key| key.kid).collect::<Vec<_>>();
+        let in_use = async || store.list_signing_keys_in_use(SigningAlgorithm::Es256, NOW).await.unwrap().into_iter().map(|key| key.kid).collect::<Vec<_>>();
         assert_eq!(in_use().await, ["d"]);
         let mut rs = workspace(10, &one, "rs");
         rs.signing_algorithm = SigningAlgorithm::Rs256;
@@ -461,8 +462,13 @@ on_both_engines! {
         tx.commit().await.unwrap();
         assert_eq!(in_use().await, ["d", "c"]);
         assert_eq!(store.count_signing_keys().await.unwrap(), 3);
-        let expected = StoredSigningKey { active_from: NOW, ..key("d", SigningAlgorithm::Es256, 2) };
-        assert_eq!(store.list_signing_keys_in_use(SigningAlgorithm::Es256).await.unwrap()[0], expected);
+        // Until what was signed with it has expired.
+        let mut tx = store.begin().await.unwrap();
+        tx.delete_workspace(one.id, rs.id).await.unwrap();
+        tx.publish_signing_keys_until(SigningAlgorithm::Rs256, later).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(in_use().await, ["d", "c"]);
+        assert_eq!(store.list_signing_keys_in_use(SigningAlgorithm::Es256, later).await.unwrap(), [key("d", SigningAlgorithm::Es256, 2)]);
         let all = store.list_signing_keys().await.unwrap();
         assert_eq!(all.iter().map(|key| (key.kid.as_str(), key.retired_at)).collect::<Vec<_>>(), [("a", Some(NOW)), ("d", None), ("c", None)]);
     }

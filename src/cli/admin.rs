@@ -234,7 +234,9 @@ impl Admin {
 }
 
 async fn rotate_signing_key(config: &Config, RotateSigningKeyArguments { algorithm, now }: RotateSigningKeyArguments) -> Outcome {
-    let (rotated, ended) = open_signing(config, &system_sources()).await?.rotate_by_operator(algorithm, now).await?;
+    let signing = open_signing(config, &system_sources()).await?;
+    let rotated = signing.rotate_by_operator(algorithm, now).await?;
+    let ended = signing.count_ended(&rotated).await.map_or_else(|| "all unexpired".to_owned(), |count| format!("at most {count}"));
     let Rotated { kid, active_from, withdrawn, .. } = rotated;
     if now {
         say(&format!("key {kid} signs {algorithm} tokens from now on"));
@@ -242,7 +244,7 @@ async fn rotate_signing_key(config: &Config, RotateSigningKeyArguments { algorit
             say(&format!("withdrawn: key {kid}"));
         }
         say(&format!(
-            "what stops working: at most {ended} tokens, those that the withdrawn keys signed. This Hourpass refuses them within {}, a resource service as soon as it \
+            "what stops working: {ended} tokens, those that the withdrawn keys signed. This Hourpass refuses them within {}, a resource service as soon as it \
              reads {} again; clients get new ones by exchanging their API keys, which go on working, and people sign in again",
             humantime::format_duration(config.staleness.bound),
             "/.well-known/jwks.json",

@@ -213,7 +213,7 @@ impl StatusList {
     pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
         let this = Self {
             ttl: layers.duration("status_list.ttl", SECOND..=60 * MINUTE)?,
-            lifetime: layers.duration("status_list.lifetime", 2 * SECOND..=24 * 60 * MINUTE)?,
+            lifetime: layers.duration("status_list.lifetime", 2 * SECOND..=2 * 60 * MINUTE)?,
         };
         if this.lifetime < 2 * this.ttl {
             return layers.parsed("status_list.lifetime", |_| Err("must be at least twice status_list.ttl"));

@@ -230,8 +230,6 @@ pub enum Action {
     TeamRemoveMember,
     /// A signing key was made.
     SigningKeyCreate,
-    /// A signing key that was to sign later signs at once.
-    SigningKeyActivate,
     /// A signing key counts no more, nor does anything that it signed.
     SigningKeyWithdraw,
     /// A signing key is not published any more: all that it signed has expired.
@@ -240,7 +238,7 @@ pub enum Action {
 
 impl Action {
     /// Every one of them.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 45] = [
         Self::TokenIssue,
         Self::OrganizationCreate,
         Self::OrganizationUpdate,
@@ -284,7 +282,6 @@ impl Action {
         Self::TeamAddMember,
         Self::TeamRemoveMember,
         Self::SigningKeyCreate,
-        Self::SigningKeyActivate,
         Self::SigningKeyWithdraw,
         Self::SigningKeyRetire,
     ];
@@ -336,7 +333,6 @@ impl Action {
             Self::TeamAddMember => "team.add_member",
             Self::TeamRemoveMember => "team.remove_member",
             Self::SigningKeyCreate => "signing_key.create",
-            Self::SigningKeyActivate => "signing_key.activate",
             Self::SigningKeyWithdraw => "signing_key.withdraw",
             Self::SigningKeyRetire => "signing_key.retire",
         }

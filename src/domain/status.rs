@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 /// zeros compresses to next to nothing.
 pub const LIST_LENGTH: u32 = 1 << 20;
 
-/// After what time the index of something that has ended may be another's: when every token that names it has expired, whatever the clocks say.
-pub const REUSED_AFTER: Duration = Duration::from_hours(2);
+/// For how long the lists say that something has ended: far longer than any token lives, so that clocks may differ by hours.
+pub const SHOWN_FOR: Duration = Duration::from_hours(24);
+/// After what time its index may be another's: when the last list that spoke of it is past its `exp` as well.
+pub const REUSED_AFTER: Duration = Duration::from_hours(27);
 
 /// Where the lists say whether something that tokens are obtained with still counts: a value of an API key, or a sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,17 +22,17 @@ pub(super) async fn get(state: Data<State>, number: Path<String>, request: HttpR
         return Err(ApiError::new("not_acceptable", format!("a status list is an {TYPE}; let Accept have it, or leave Accept out")));
     }
     let lists = state.status.lists().await?;
-    let list = number.parse().ok().and_then(|number| lists.get(number));
+    // As it stands in the URI, and in no other way: the list names it.
+    let list = number.parse::<usize>().ok().filter(|parsed| parsed.to_string() == *number).and_then(|number| lists.get(number));
     let list = list.ok_or_else(|| ApiError::new("not_found", format!("there is no status list {number}")))?;
     let tag = format!("W/\"{}\"", list.tag);
-    if names(&request, &IF_NONE_MATCH, |named| named == tag || named == "*") {
+    // Compared weakly (RFC 9110, section 8.8.3.2).
+    if names(&request, &IF_NONE_MATCH, |named| named == "*" || named.trim_start_matches("W/") == tag.trim_start_matches("W/")) {
         return Ok(public(HttpResponse::NotModified(), &state, &lists).insert_header((ETAG, tag)).finish());
     }
     let mut answer = public(HttpResponse::Ok(), &state, &lists);
-    answer.insert_header((CONTENT_TYPE, TYPE)).insert_header((ETAG, tag)).insert_header((VARY, "Accept-Encoding"));
-    let zipped = names(&request, &ACCEPT_ENCODING, |coding| {
-        coding.split_once(';').map_or(coding, |(coding, _)| coding).trim().eq_ignore_ascii_case("gzip") && !coding.replace(' ', "").ends_with(";q=0")
-    });
+    answer.insert_header((CONTENT_TYPE, TYPE)).insert_header((ETAG, tag));
+    let zipped = names(&request, &ACCEPT_ENCODING, |coding| wants(coding, &["gzip"]));
     Ok(if zipped { answer.insert_header((CONTENT_ENCODING, "gzip")).body(list.gzip.clone()) } else { answer.body(list.token.clone()) })
 }
 
@@ -49,16 +49,21 @@ fn public(mut answer: HttpResponseBuilder, state: &State, lists: &StatusLists) -
     answer
         .insert_header((CACHE_CONTROL, format!("public, max-age={left}")))
         .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
-        .insert_header((ACCESS_CONTROL_EXPOSE_HEADERS, "ETag"));
+        .insert_header((ACCESS_CONTROL_EXPOSE_HEADERS, "ETag"))
+        .insert_header((VARY, "Accept-Encoding"));
     answer
 }
 
 fn accepts(request: &HttpRequest) -> bool {
-    let named = |range: &str| {
-        let range = range.split_once(';').map_or(range, |(range, _)| range).trim();
-        ["*/*", "application/*", TYPE].iter().any(|known| known.eq_ignore_ascii_case(range))
-    };
-    !request.headers().contains_key(ACCEPT) || names(request, &ACCEPT, named)
+    !request.headers().contains_key(ACCEPT) || names(request, &ACCEPT, |range| wants(range, &["*/*", "application/*", TYPE]))
+}
+
+/// Whether an entry of `Accept` or `Accept-Encoding` is one of these, and is wanted: its weight is not 0 (RFC 9110, section 12.4.2).
+fn wants(entry: &str, known: &[&str]) -> bool {
+    let mut parts = entry.split(';').map(str::trim);
+    let named = parts.next().is_some_and(|name| known.iter().any(|known| known.eq_ignore_ascii_case(name)));
+    let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q="))).map(str::parse::<f32>);
+    named && !matches!(weight, Some(Ok(weight)) if weight <= 0.0)
 }
 
 /// Whether a header with a list of values has one that `wanted` takes.

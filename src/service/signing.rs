@@ -20,6 +20,9 @@ pub(super) const OWN_ALGORITHM: SigningAlgorithm = SigningAlgorithm::Es256;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_FOR: Duration = Duration::from_millis(200);
 
+/// For how long the tokens are counted that an emergency ended: it is done already.
+const COUNT_FOR: Duration = Duration::from_secs(2);
+
 /// Why there is no signing key.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
@@ -35,6 +38,17 @@ pub enum SigningError {
     /// Another node or operator did the same at the same moment.
     #[error("the {0} signing key was just rotated by somebody else, and nothing was done; look at the keys before you do it again")]
     RotatedMeanwhile(SigningAlgorithm),
+}
+
+impl SigningError {
+    /// The failure of what somebody else did for several.
+    #[must_use]
+    pub fn of_another(error: &Self) -> Self {
+        match error {
+            Self::Store(error) => Self::Store(StoreError::of_another(error)),
+            other => Self::Store(StoreError::Corrupt(other.to_string())),
+        }
+    }
 }
 
 /// A key, and where it is in its life.
@@ -69,9 +83,19 @@ pub struct Rotated {
     pub withdrawn: Vec<String>,
 }
 
+impl Rotated {
+    /// Tells the log, when it is done.
+    pub(super) fn tell(&self) {
+        let Self { kid, algorithm, active_from, withdrawn } = self;
+        tracing::info!(kid, %algorithm, active_from = active_from.as_seconds(), ?withdrawn, "the signing key that signs next");
+    }
+}
+
 /// When a key is to begin to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
+    /// At once, where its algorithm has none.
+    IfMissing,
     /// At once, in place of all others of its algorithm, which are withdrawn.
     Now,
     /// Then; published until then, and the others for as long as what they signed counts.
@@ -83,7 +107,7 @@ pub enum Turn {
 pub struct RotatedBy {
     /// Who.
     pub actor: Actor,
-    /// Whose audit trail it goes to.
+    /// Whose audit trail it goes to; the first organization's, where nothing is said.
     pub organization: Option<OrganizationId>,
     /// Where the request came from.
     pub origin: Origin,
@@ -97,7 +121,11 @@ impl RotatedBy {
 
 /// A key that was made and is not kept yet.
 #[derive(Debug)]
-pub struct NewSigningKey(StoredSigningKey);
+pub struct NewSigningKey {
+    key: StoredSigningKey,
+    /// The newest key of its algorithm when that was decided.
+    seen: Option<String>,
+}
 
 /// The keys as last read, and up to where the changes were followed then.
 #[derive(Debug)]
@@ -116,6 +144,8 @@ pub struct Signing {
     held: RwLock<Held>,
     /// When the keys to publish were last looked for.
     looked_at: Mutex<Option<Timestamp>>,
+    /// Held by who makes a key that is missing.
+    making: tokio::sync::Mutex<()>,
 }
 
 impl Signing {
@@ -125,7 +155,7 @@ impl Signing {
     /// Where the database fails or the master key opens none of the keys.
     pub async fn open(store: Store, master: MasterKey, sources: Sources, rotation: Rotation) -> Result<Self, SigningError> {
         let held = RwLock::new(Held { position: store.changes().position(), keys: Arc::default() });
-        let this = Self { store, master, sources, rotation, held, looked_at: Mutex::default() };
+        let this = Self { store, master, sources, rotation, held, looked_at: Mutex::default(), making: tokio::sync::Mutex::default() };
         this.reload_or_make(OWN_ALGORITHM).await?;
         Ok(this)
     }
@@ -180,7 +210,7 @@ impl Signing {
     /// Where the database fails or a key does not open.
     pub async fn reload(&self) -> Result<Arc<KeySet>, SigningError> {
         let position = self.store.changes().position();
-        let stored = self.store.list_signing_keys_in_use(OWN_ALGORITHM).await?;
+        let stored = self.store.list_signing_keys_in_use(OWN_ALGORITHM, self.sources.now()).await?;
         let known = self.known();
         let same = stored.len() == known.iter().count()
             && stored.iter().all(|key| known.iter().any(|it| (it.key.kid(), it.active_from) == (key.kid.as_str(), key.active_from)));
@@ -199,14 +229,19 @@ impl Signing {
     }
 
     async fn reload_or_make(&self, algorithm: SigningAlgorithm) -> Result<Arc<KeySet>, SigningError> {
+        // Of those who find on this node that there is none, one makes it.
+        let _making = self.making.lock().await;
         let reloaded = self.reload().await?;
         if reloaded.algorithms().contains(&algorithm) {
             return Ok(reloaded);
         }
         let made = self.prepare(algorithm).await?;
         let mut tx = self.store.begin().await?;
-        match self.rotate_in(&mut tx, made, Turn::Now, &RotatedBy::system()).await {
-            Ok(_) => tx.commit().await?,
+        match self.rotate_in(&mut tx, made, Turn::IfMissing, &RotatedBy::system()).await {
+            Ok(rotated) => {
+                tx.commit().await?;
+                rotated.tell();
+            }
             // Of several nodes that do so at once, the first wins, and the others read its key.
             Err(SigningError::RotatedMeanwhile(_)) => drop(tx),
             Err(error) => return Err(error),
@@ -228,71 +263,79 @@ impl Signing {
     /// Makes a key, for [`Signing::rotate_in`]. It is kept nowhere yet.
     ///
     /// # Errors
-    /// Where the cryptographic library refuses.
+    /// Where the cryptographic library refuses, and where the database fails.
     pub async fn prepare(&self, algorithm: SigningAlgorithm) -> Result<NewSigningKey, SigningError> {
+        let stored = self.store.list_signing_keys().await?;
+        let seen = stored.into_iter().rfind(|key| key.algorithm == algorithm && key.retired_at.is_none()).map(|key| key.kid);
         // An RSA key takes up to a second of a core.
         let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
         let (key, pkcs8) = made.map_err(|_| KeyError::Crypto(algorithm))??;
         let sealed = self.master.seal(key.kid(), &pkcs8).map_err(|_| KeyError::Crypto(algorithm))?;
         let (kid, public_jwk, now) = (key.kid().to_owned(), key.public_jwk()?, self.sources.now());
-        Ok(NewSigningKey(StoredSigningKey { kid, algorithm, public_jwk, sealed, generation: 1, active_from: now, created_at: now, retired_at: None }))
+        let key = StoredSigningKey { kid, algorithm, public_jwk, sealed, generation: 1, active_from: now, created_at: now, retired_at: None };
+        Ok(NewSigningKey { key, seen })
     }
 
-    /// Has `made` sign next, from its turn on. Where the next key is published already, it stays the next, and `made` is dropped; where it is [`Turn::Now`], it signs now, and all
-    /// others of its algorithm are withdrawn.
+    /// Has `made` sign next, from its turn on. Where the next key is published already, or only a missing one was to be made and is there, all stays as it is, and `made` is dropped. In an
+    /// emergency the keys that were published ahead go, too: they lay where the one lay that is withdrawn.
     ///
     /// # Errors
     /// Where somebody else did so at the same moment, and where the database fails.
     pub async fn rotate_in(&self, tx: &mut Tx, made: NewSigningKey, turn: Turn, by: &RotatedBy) -> Result<Rotated, SigningError> {
-        let (NewSigningKey(mut made), now) = (made, self.sources.now());
+        let (NewSigningKey { key: mut made, seen }, now) = (made, self.sources.now());
         let algorithm = made.algorithm;
         let mut others: Vec<_> = tx.list_signing_keys().await?.into_iter().filter(|key| key.algorithm == algorithm).collect();
         made.generation += others.iter().map(|key| key.generation).max().unwrap_or_default();
         others.retain(|key| key.retired_at.is_none());
-        let next = others.pop_if(|key| key.active_from > now);
+        let newest = others.last();
+        let there = match turn {
+            Turn::Now if newest.map(|key| &key.kid) != seen.as_ref() => return Err(SigningError::RotatedMeanwhile(algorithm)),
+            Turn::Now => None,
+            Turn::At(_) => newest.filter(|key| key.active_from > now),
+            Turn::IfMissing => newest,
+        };
+        if let Some(key) = there {
+            return Ok(Rotated { kid: key.kid.clone(), algorithm, active_from: key.active_from, withdrawn: Vec::new() });
+        }
         made.active_from = match turn {
-            Turn::Now => now,
-            Turn::At(_) if others.is_empty() => now,
-            Turn::At(at) => at,
+            Turn::At(at) if !others.is_empty() => at,
+            _ => now,
         };
-        let kid = match next {
-            Some(next) if turn != Turn::Now => {
-                return Ok(Rotated { kid: next.kid, algorithm, active_from: next.active_from, withdrawn: Vec::new() });
-            }
-            Some(next) => {
-                tx.activate_signing_key(&next.kid, now).await?;
-                self.record(tx, by, Action::SigningKeyActivate, &next.kid, json!({ "algorithm": algorithm })).await?;
-                next.kid
-            }
-            None if tx.insert_signing_key(&made).await? => {
-                let details = json!({ "algorithm": algorithm, "active_from": made.active_from });
-                self.record(tx, by, Action::SigningKeyCreate, &made.kid, details).await?;
-                made.kid
-            }
-            None => return Err(SigningError::RotatedMeanwhile(algorithm)),
-        };
+        if !tx.insert_signing_key(&made).await? {
+            return Err(SigningError::RotatedMeanwhile(algorithm));
+        }
+        let details = json!({ "algorithm": algorithm, "active_from": made.active_from });
+        self.record(tx, by, Action::SigningKeyCreate, &made.kid, details).await?;
         let mut withdrawn = Vec::new();
         for other in others.into_iter().filter(|_| turn == Turn::Now) {
             tx.retire_signing_key(&other.kid, now).await?;
             self.record(tx, by, Action::SigningKeyWithdraw, &other.kid, json!({ "algorithm": algorithm })).await?;
             withdrawn.push(other.kid);
         }
-        tracing::info!(kid, %algorithm, ?withdrawn, "another signing key takes its turn");
-        Ok(Rotated { kid, algorithm, active_from: made.active_from, withdrawn })
+        Ok(Rotated { kid: made.kid, algorithm, active_from: made.active_from, withdrawn })
     }
 
-    /// Has another key sign, on behalf of whoever has the database at hand. Returns with it how many tokens, at most, were ended by that.
+    /// Has another key sign, on behalf of whoever has the database at hand.
     ///
     /// # Errors
     /// Where somebody else did so at the same moment, and where the database fails.
-    pub async fn rotate_by_operator(&self, algorithm: SigningAlgorithm, at_once: bool) -> Result<(Rotated, i64), SigningError> {
+    pub async fn rotate_by_operator(&self, algorithm: SigningAlgorithm, at_once: bool) -> Result<Rotated, SigningError> {
         let made = self.prepare(algorithm).await?;
         let mut tx = self.store.begin().await?;
         let by = RotatedBy { actor: Actor::operator(), ..RotatedBy::system() };
         let rotated = self.rotate_in(&mut tx, made, self.turn(at_once), &by).await?;
-        let ended = if rotated.withdrawn.is_empty() { 0 } else { tx.count_tokens_that_count(self.sources.now()).await? };
         tx.commit().await?;
-        Ok((rotated, ended))
+        rotated.tell();
+        Ok(rotated)
+    }
+
+    /// How many tokens, at most, the withdrawn keys have signed that have not expired: of all algorithms. Nothing where that takes too long to find out.
+    pub async fn count_ended(&self, rotated: &Rotated) -> Option<i64> {
+        if rotated.withdrawn.is_empty() {
+            return Some(0);
+        }
+        let counted = tokio::time::timeout(COUNT_FOR, self.store.count_tokens_that_count(self.sources.now())).await;
+        counted.ok()?.ok()
     }
 
     /// When a key takes its turn that somebody asks for: at once, or when it was published for long enough.
@@ -307,20 +350,31 @@ impl Signing {
     /// Where the database fails.
     pub async fn take_turns(&self) -> Result<(), SigningError> {
         let (keys, now) = (self.reload().await?, self.sources.now());
+        // What is retired stays so. A node whose clock is ahead is not to decide that alone.
+        let certain = now.min(self.store.database_time().await?);
         for algorithm in keys.algorithms() {
             let of_algorithm: Vec<_> = keys.iter().filter(|it| it.key.algorithm() == algorithm).collect();
             if let Some(at) = of_algorithm.first().and_then(|newest| self.rotation.next(newest.active_from, now)) {
                 let made = self.prepare(algorithm).await?;
                 let mut tx = self.store.begin().await?;
-                self.rotate_in(&mut tx, made, Turn::At(at), &RotatedBy::system()).await?;
-                tx.commit().await?;
+                match self.rotate_in(&mut tx, made, Turn::At(at), &RotatedBy::system()).await {
+                    Ok(rotated) => {
+                        tx.commit().await?;
+                        rotated.tell();
+                    }
+                    // By another node, which is as well.
+                    Err(SigningError::RotatedMeanwhile(_)) => drop(tx),
+                    Err(error) => return Err(error),
+                }
             }
             // The newest comes first, so that each one's successor stands before it.
-            for (_, over) in of_algorithm.iter().zip(of_algorithm.iter().skip(1)).filter(|(next, _)| next.active_from.plus(RETIRED_AFTER) <= now) {
+            for (_, over) in of_algorithm.iter().zip(of_algorithm.iter().skip(1)).filter(|(next, _)| next.active_from.plus(RETIRED_AFTER) <= certain)
+            {
                 let mut tx = self.store.begin().await?;
-                tx.retire_signing_key(over.key.kid(), now).await?;
-                self.record(&mut tx, &RotatedBy::system(), Action::SigningKeyRetire, over.key.kid(), json!({ "algorithm": algorithm })).await?;
-                tx.commit().await?;
+                if tx.retire_signing_key(over.key.kid(), now).await? {
+                    self.record(&mut tx, &RotatedBy::system(), Action::SigningKeyRetire, over.key.kid(), json!({ "algorithm": algorithm })).await?;
+                    tx.commit().await?;
+                }
             }
         }
         Ok(())
@@ -350,9 +404,14 @@ impl Signing {
 
     async fn record(&self, tx: &mut Tx, by: &RotatedBy, action: Action, kid: &str, details: serde_json::Value) -> Result<(), StoreError> {
         let now = self.sources.now();
+        // Whoever runs this Hourpass is in its first organization.
+        let organization_id = match by.organization {
+            Some(organization) => Some(organization),
+            None => tx.find_first_organization().await?,
+        };
         tx.insert_event(&Event {
             id: AuditEventId::generate(now, self.sources.random()),
-            organization_id: by.organization,
+            organization_id,
             occurred_at: now,
             actor: by.actor.clone(),
             action,

@@ -3,21 +3,22 @@
 //! A list's `iat` is the moment at which the database was read, never later: a node that is cut off from it goes on handing out what it has, and nobody takes that for fresh. From its
 //! `exp` on, the node refuses.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
 
 use super::Sources;
 use super::signing::{OWN_ALGORITHM, Signing, SigningError};
-use crate::domain::status::{StatusBits, list_uri};
+use crate::domain::status::{LIST_LENGTH, StatusBits, list_uri};
 use crate::domain::time::Timestamp;
 use crate::keys::{CompressedBits, KeyError, StatusListClaims, compress, entity_tag, gzip, mint_status_list};
 use crate::store::{Store, StoreError, Version};
 
 /// For how long a validator is kept waiting for a fresh list, where this node has one that still counts.
 const WAIT: Duration = Duration::from_millis(500);
-/// For how long nobody waits again after that.
+/// After it could not be made, for how long it is not tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How the lists are made.
@@ -50,7 +51,7 @@ pub struct StatusLists {
     version: Version,
     /// What they are signed with.
     kid: String,
-    /// When the database was read.
+    /// When the database was read, to the second, as `iat` says.
     pub read_at: Timestamp,
     /// When the next credential ends by itself.
     next_end: Option<Timestamp>,
@@ -70,36 +71,53 @@ impl StatusLists {
     }
 }
 
+/// A making that is under way. It goes on when nobody waits for it any more.
+type Making = Shared<BoxFuture<'static, Result<Arc<StatusLists>, Arc<SigningError>>>>;
+
+#[derive(Default)]
+struct State {
+    last: Option<Arc<StatusLists>>,
+    making: Option<Making>,
+    /// When the last making failed.
+    failed_at: Option<Timestamp>,
+}
+
 /// Makes the lists.
-#[derive(Debug)]
-pub struct StatusPublisher {
+#[derive(Clone)]
+pub struct StatusPublisher(Arc<Publisher>);
+
+struct Publisher {
     store: Store,
     signing: Arc<Signing>,
     sources: Sources,
     issuer: String,
     rules: StatusRules,
-    latest: RwLock<Option<Arc<StatusLists>>>,
-    /// Held by who makes the next; when that last failed.
-    making: Mutex<Option<Timestamp>>,
+    state: Mutex<State>,
+}
+
+impl std::fmt::Debug for StatusPublisher {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "StatusPublisher({:?})", self.0.rules)
+    }
 }
 
 impl StatusPublisher {
     /// With nothing made yet.
     #[must_use]
     pub fn new(store: Store, signing: Arc<Signing>, sources: Sources, issuer: String, rules: StatusRules) -> Self {
-        Self { store, signing, sources, issuer, rules, latest: RwLock::default(), making: Mutex::default() }
+        Self(Arc::new(Publisher { store, signing, sources, issuer, rules, state: Mutex::default() }))
     }
 
     /// How the lists are made.
     #[must_use]
     pub fn rules(&self) -> StatusRules {
-        self.rules
+        self.0.rules
     }
 
     /// Where list `number` is.
     #[must_use]
     pub fn uri(&self, number: usize) -> String {
-        list_uri(&self.issuer, i64::try_from(number).unwrap_or(i64::MAX))
+        list_uri(&self.0.issuer, i64::try_from(number).unwrap_or(i64::MAX))
     }
 
     /// The lists: of now, as far as this node knows; or, where the database does not answer, the last that it made, while they count.
@@ -107,41 +125,74 @@ impl StatusPublisher {
     /// # Errors
     /// Where there are none that count.
     pub async fn lists(&self) -> Result<Arc<StatusLists>, SigningError> {
-        if let Some(lists) = self.fresh() {
-            return Ok(lists);
-        }
-        let mut failed = self.making.lock().await;
-        if let Some(lists) = self.fresh() {
-            return Ok(lists);
-        }
-        let (now, last) = (self.sources.now(), self.last());
-        let still_counts = last.filter(|last| now.since(last.read_at) < self.rules.lifetime);
-        if let (Some(last), Some(at)) = (&still_counts, *failed)
-            && now >= at
-            && now.since(at) < PAUSE
-        {
-            return Ok(Arc::clone(last));
-        }
-        let made = tokio::time::timeout(WAIT, self.make()).await.unwrap_or_else(|_| Err(StoreError::timed_out().into()));
-        *failed = made.is_err().then_some(now);
-        match (made, still_counts) {
-            (Ok(lists), _) => Ok(lists),
-            (Err(error), Some(last)) => {
-                tracing::warn!(%error, "the status lists are handed out as they were: they cannot be made anew");
-                Ok(last)
+        // A making that is under way may have read before what the caller knows of; the next one has not.
+        for last_try in [false, true] {
+            if let Some(lists) = self.0.fresh() {
+                return Ok(lists);
             }
-            (Err(error), None) => Err(error),
+            let still_counts = self.0.still_counts();
+            let Some((making, joined)) = self.making() else {
+                return still_counts.ok_or_else(|| StoreError::timed_out().into());
+            };
+            let made = match &still_counts {
+                Some(last) => tokio::time::timeout(WAIT, making).await.unwrap_or_else(|_| Ok(Arc::clone(last))),
+                None => making.await,
+            };
+            match made {
+                Ok(_) if joined && !last_try => {}
+                Ok(lists) => return Ok(lists),
+                Err(error) => return still_counts.ok_or_else(|| SigningError::of_another(&error)),
+            }
         }
+        self.0.still_counts().ok_or_else(|| StoreError::timed_out().into())
     }
 
-    fn last(&self) -> Option<Arc<StatusLists>> {
-        self.latest.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The making that is under way, or a new one, and whether it was under way; nothing where one just failed.
+    fn making(&self) -> Option<(Making, bool)> {
+        let now = self.0.sources.now();
+        let mut state = self.0.state();
+        if let Some(making) = &state.making {
+            return Some((making.clone(), true));
+        }
+        if state.failed_at.is_some_and(|at| now >= at && now.since(at) < PAUSE) {
+            return None;
+        }
+        let publisher = Arc::clone(&self.0);
+        let task = tokio::spawn(async move {
+            let made = publisher.make().await;
+            if let Err(error) = &made {
+                tracing::warn!(%error, "the status lists cannot be made");
+            }
+            let mut state = publisher.state();
+            state.failed_at = made.is_err().then(|| publisher.sources.now());
+            state.making = None;
+            if let Ok(made) = &made {
+                state.last = Some(Arc::clone(made));
+            }
+            made.map_err(Arc::new)
+        });
+        let making = task.map(|ended| ended.unwrap_or_else(|_| Err(Arc::new(KeyError::Crypto(OWN_ALGORITHM).into())))).boxed().shared();
+        state.making = Some(making.clone());
+        Some((making, false))
+    }
+}
+
+impl Publisher {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last that were made, while validators may go by them.
+    fn still_counts(&self) -> Option<Arc<StatusLists>> {
+        let now = self.sources.now();
+        self.state().last.clone().filter(|last| now.since(last.read_at) < self.rules.lifetime)
     }
 
     /// The last that were made, where nothing is known to have changed since.
     fn fresh(&self) -> Option<Arc<StatusLists>> {
         let now = self.sources.now();
-        self.last().filter(|last| {
+        let last = self.state().last.clone();
+        last.filter(|last| {
             now >= last.read_at
                 && now.since(last.read_at) < self.rules.ttl
                 && last.next_end.is_none_or(|end| now < end)
@@ -152,14 +203,16 @@ impl StatusPublisher {
 
     async fn make(&self) -> Result<Arc<StatusLists>, SigningError> {
         // Both from before the read: what changes meanwhile makes it be read again.
-        let (version, read_at) = (self.store.changes().version(), self.sources.now());
+        let (version, now) = (self.store.changes().version(), self.sources.now());
+        let read_at = Timestamp::from_seconds(now.as_seconds());
         let keys = self.signing.keys().await?;
-        let view = self.store.read_status(self.sources.latest()).await?;
-        let last = self.last();
+        let view = self.store.read_status(now, self.sources.latest()).await?;
+        let last = self.state().last.clone();
         let (issuer, rules) = (self.issuer.clone(), self.rules);
         let made = tokio::task::spawn_blocking(move || {
             let key = keys.current(OWN_ALGORITHM, read_at).ok_or(KeyError::Crypto(OWN_ALGORITHM))?;
-            let count = usize::try_from(view.greatest.list()).unwrap_or_default() + 1;
+            // The next list is there before the first token that names it.
+            let count = usize::try_from((view.greatest.0 + i64::from(LIST_LENGTH / 10)) / i64::from(LIST_LENGTH)).unwrap_or_default() + 1;
             let mut all = vec![StatusBits::default(); count];
             for index in view.ended {
                 if let Some(bits) = usize::try_from(index.list()).ok().and_then(|list| all.get_mut(list)) {
@@ -181,11 +234,8 @@ impl StatusPublisher {
                 Ok(Arc::new(StatusList { gzip: gzip(&token), tag: entity_tag(&token), token, bits, compressed }))
             };
             let lists = all.into_iter().enumerate().map(sign).collect::<Result<_, KeyError>>()?;
-            Ok(StatusLists { lists, version, kid: key.kid().to_owned(), read_at, next_end: view.next_end })
+            Ok::<_, KeyError>(StatusLists { lists, version, kid: key.kid().to_owned(), read_at, next_end: view.next_end })
         });
-        let made = made.await.map_err(|_| KeyError::Crypto(OWN_ALGORITHM))?.map_err(|error: KeyError| SigningError::from(error))?;
-        let made = Arc::new(made);
-        *self.latest.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&made));
-        Ok(made)
+        Ok(Arc::new(made.await.map_err(|_| KeyError::Crypto(OWN_ALGORITHM))??))
     }
 }

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::organization::{OrganizationRow, organization_columns};
 use super::service_account::{ServiceAccountRow, last_use, service_account_columns};
+use super::status::NewGrant;
 use super::{Db, Ended, Engine, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
 use crate::domain::credential::KeyCredential;
@@ -324,7 +325,7 @@ impl Tx {
             .execute(&mut **tx)
             .await
             .map(drop))?;
-        self.add_status(value.grant, value.ends_at(), value.created_at).await.map(drop)
+        self.add_status(NewGrant::of_value(value), value.created_at).await.map(drop)
     }
 
     /// Reads a key of an account that this transaction has locked.
@@ -411,7 +412,7 @@ impl Tx {
             let grant = next();
             on!(Engine, &mut self.engine, |tx| sqlx::query(SET_GRANT).bind(id).bind(grant.0).execute(&mut **tx).await.map(drop))?;
             let ends_at = [expires_at, retained_until].into_iter().flatten().min().map(Timestamp::from_micros);
-            self.add_status(grant, ends_at, now).await?;
+            self.add_status(NewGrant { id: grant, ends_at, outlived: true }, now).await?;
         }
         Ok(())
     }

@@ -299,6 +299,16 @@ impl Store {
             .await)
         .map_err(StoreError::from)
     }
+
+    /// Counts the tokens, of all organizations, that have not expired. Those that were ended before are among them.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn count_tokens_that_count(&self, now: Timestamp) -> Result<i64, StoreError> {
+        let from = AuditEventId::earliest(now.minus(LONGEST_TOKEN)).0;
+        on!(Db, &self.read, |pool| sqlx::query_scalar(COUNT_THAT_COUNT).bind(from).bind(now.as_micros()).fetch_one(pool).await)
+            .map_err(StoreError::from)
+    }
 }
 
 impl Tx {
@@ -328,16 +338,6 @@ impl Tx {
             }
         }
         Ok(())
-    }
-
-    /// Counts the tokens, of all organizations, that have not expired. Those that were ended before are among them.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn count_tokens_that_count(&mut self, now: Timestamp) -> Result<i64, StoreError> {
-        let from = AuditEventId::earliest(now.minus(LONGEST_TOKEN)).0;
-        on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(COUNT_THAT_COUNT).bind(from).bind(now.as_micros()).fetch_one(&mut **tx).await)
-            .map_err(StoreError::from)
     }
 
     /// Deletes at most `limit` of the events before `before`, the oldest first. Returns how many.

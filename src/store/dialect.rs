@@ -12,10 +12,12 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Acquire, Connection, PgConnection, SqlitePool};
 use url::Url;
-use uuid::Uuid;
+
+use super::status::NewGrant;
 
 use super::{Changes, Db, Engine, Store, StoreError, Tx};
 use crate::domain::id::OrganizationId;
+use crate::domain::time::Timestamp;
 
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -252,21 +254,33 @@ fn migration_error(error: MigrateError) -> StoreError {
 macro_rules! take_status {
     ($lock:literal) => {
         concat!(
-            "UPDATE status_entries SET grant_id = $1, ends_at = $2, ended = FALSE WHERE idx = ",
-            "(SELECT idx FROM status_entries WHERE ends_at < $3 ORDER BY ends_at LIMIT 1",
+            "UPDATE status_entries SET grant_id = $1, ends_at = $2, outlived = $3, ended = FALSE WHERE idx = ",
+            "(SELECT idx FROM status_entries WHERE ends_at < $4 ORDER BY ends_at LIMIT 1",
             $lock,
             ") RETURNING idx"
         )
     };
 }
 
-/// Takes an index whose tokens have all expired: on PostgreSQL, one that nobody else is just taking.
-pub(super) async fn take_status(tx: &mut Tx, grant: Uuid, ends_at: Option<i64>, free: i64) -> Result<Option<i64>, StoreError> {
+/// Takes an index that ended before `free`: on PostgreSQL, one that nobody else is just taking.
+pub(super) async fn take_status(tx: &mut Tx, grant: NewGrant, free: i64) -> Result<Option<i64>, StoreError> {
+    let NewGrant { id, ends_at, outlived } = grant;
+    let ends_at = ends_at.map(Timestamp::as_micros);
     let taken = match &mut tx.engine {
-        Engine::Sqlite(tx) => sqlx::query_scalar(take_status!("")).bind(grant).bind(ends_at).bind(free).fetch_optional(&mut **tx).await,
+        Engine::Sqlite(tx) => sqlx::query_scalar(take_status!("")).bind(id.0).bind(ends_at).bind(outlived).bind(free).fetch_optional(&mut **tx).await,
         Engine::Postgres(tx) => {
-            sqlx::query_scalar(take_status!(" FOR UPDATE SKIP LOCKED")).bind(grant).bind(ends_at).bind(free).fetch_optional(&mut **tx).await
+            let sql = take_status!(" FOR UPDATE SKIP LOCKED");
+            sqlx::query_scalar(sql).bind(id.0).bind(ends_at).bind(outlived).bind(free).fetch_optional(&mut **tx).await
         }
     };
     Ok(taken?)
+}
+
+/// The database's own time, in microseconds since the Unix epoch.
+pub(super) async fn time(db: &Db) -> Result<i64, StoreError> {
+    let time = match db {
+        Db::Sqlite(pool) => sqlx::query_scalar("SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)").fetch_one(pool).await,
+        Db::Postgres(pool) => sqlx::query_scalar("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)").fetch_one(pool).await,
+    };
+    Ok(time?)
 }

@@ -96,6 +96,8 @@ use std::time::Duration;
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
+use crate::domain::time::Timestamp;
+
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::KeyFilter;
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent};
@@ -174,6 +176,14 @@ impl Store {
     /// Where it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         on!(Db, &self.read, |pool| sqlx::query(PING).execute(pool).await.map(drop)).map_err(StoreError::from)
+    }
+
+    /// The database's own time: PostgreSQL's clock, or with SQLite this machine's.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn database_time(&self) -> Result<Timestamp, StoreError> {
+        dialect::time(&self.read).await.map(Timestamp::from_micros)
     }
 
     /// Closes every connection, when those in use are done.

@@ -20,6 +20,7 @@ macro_rules! organization_columns {
 pub(super) use organization_columns;
 
 statements! {
+    FIND_FIRST = "SELECT id FROM organizations ORDER BY id LIMIT 1";
     INSERT = "INSERT INTO organizations (id, slug, name, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     COUNT = "SELECT count(*) FROM organizations";
     UPDATE = "UPDATE organizations SET name = $2, api_key_max_days = $3, api_key_default_days = $4 WHERE id = $1";
@@ -90,6 +91,15 @@ writes! {
 }
 
 impl Tx {
+    /// The organization that was made first.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn find_first_organization(&mut self) -> Result<Option<OrganizationId>, StoreError> {
+        let id: Option<Uuid> = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(FIND_FIRST).fetch_optional(&mut **tx).await)?;
+        Ok(id.map(OrganizationId))
+    }
+
     /// Deletes an organization with its people, teams, roles and catalogue. It may have neither workspaces nor service accounts.
     ///
     /// # Errors

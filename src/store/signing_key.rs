@@ -10,12 +10,12 @@ use crate::domain::time::Timestamp;
 statements! {
     INSERT = "INSERT INTO signing_keys (kid, algorithm, public_jwk, private_key, created_at, generation, active_from) VALUES ($1, $2, $3, $4, $5, $6, $7) \
               ON CONFLICT DO NOTHING";
-    // A key type is published only while something signs with it: some validators choke on a type that they don't know.
+    // A key type is published only while something signs with it, and what was signed with it counts: some validators choke on a type that they don't know.
     LIST_IN_USE = "SELECT kid, algorithm, public_jwk, private_key, generation, active_from, created_at, retired_at FROM signing_keys k \
-                   WHERE k.retired_at IS NULL AND (k.algorithm = $1 OR EXISTS (SELECT 1 FROM workspaces w WHERE w.signing_algorithm = k.algorithm)) \
+                   WHERE k.retired_at IS NULL AND (k.algorithm = $1 OR k.published_until > $2 OR EXISTS (SELECT 1 FROM workspaces w WHERE w.signing_algorithm = k.algorithm)) \
                    ORDER BY k.algorithm, k.generation";
     LIST = "SELECT kid, algorithm, public_jwk, private_key, generation, active_from, created_at, retired_at FROM signing_keys ORDER BY algorithm, generation";
-    ACTIVATE = "UPDATE signing_keys SET active_from = $2 WHERE kid = $1 AND active_from > $2";
+    PUBLISH_UNTIL = "UPDATE signing_keys SET published_until = $2 WHERE algorithm = $1";
     RETIRE = "UPDATE signing_keys SET retired_at = $2 WHERE kid = $1 AND retired_at IS NULL";
     COUNT = "SELECT count(*) FROM signing_keys";
 }
@@ -75,9 +75,9 @@ impl TryFrom<SigningKeyRow> for StoredSigningKey {
 }
 
 reads! {
-    /// Lists the keys that are published: those of the algorithm `always` and of those that workspaces use, the oldest of each first.
-    fn list_signing_keys_in_use(always: SigningAlgorithm) -> Vec<StoredSigningKey> = |connection| {
-        let rows = sqlx::query_as::<_, SigningKeyRow>(LIST_IN_USE).bind(always.as_str()).fetch_all(connection).await?;
+    /// Lists the keys that are published: those of the algorithm `always` and of those that workspaces use, or used just before `now`, the oldest of each first.
+    fn list_signing_keys_in_use(always: SigningAlgorithm, now: Timestamp) -> Vec<StoredSigningKey> = |connection| {
+        let rows = sqlx::query_as::<_, SigningKeyRow>(LIST_IN_USE).bind(always.as_str()).bind(now.as_micros()).fetch_all(connection).await?;
         rows.into_iter().map(StoredSigningKey::try_from).collect()
     };
     /// Lists all keys that there ever were, the oldest of each algorithm first.
@@ -98,13 +98,27 @@ impl Store {
 }
 
 writes! {
-    /// Has a key that was to sign later sign from `active_from` on.
-    fn activate_signing_key(kid: &str, active_from: Timestamp) [changes SIGNING_KEYS] = ACTIVATE(kid, active_from.as_micros());
-    /// Publishes a key no more.
-    fn retire_signing_key(kid: &str, now: Timestamp) [changes SIGNING_KEYS] = RETIRE(kid, now.as_micros());
+    /// Has the keys of an algorithm be published until then, whoever signs with it.
+    fn publish_signing_keys_until(algorithm: SigningAlgorithm, until: Timestamp) [changes SIGNING_KEYS] =
+        PUBLISH_UNTIL(algorithm.as_str(), until.as_micros());
 }
 
 impl Tx {
+    /// Publishes a key no more. `false`: it is not published already.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn retire_signing_key(&mut self, kid: &str, now: Timestamp) -> Result<bool, StoreError> {
+        self.note_change(SIGNING_KEYS);
+        let rows = on!(Engine, &mut self.engine, |tx| sqlx::query(RETIRE)
+            .bind(kid)
+            .bind(now.as_micros())
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected()))?;
+        Ok(rows == 1)
+    }
+
     /// Adds a key. `false`: its algorithm has one of this generation already.
     ///
     /// # Errors

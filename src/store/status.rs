@@ -3,8 +3,9 @@
 use uuid::Uuid;
 
 use super::{Db, Engine, Store, StoreError, Tx, dialect};
+use crate::domain::entity::KeyValue;
 use crate::domain::id::{ApiKeyId, OrganizationId, ServiceAccountId, SessionId, UserId};
-use crate::domain::status::{REUSED_AFTER, StatusIndex};
+use crate::domain::status::{REUSED_AFTER, SHOWN_FOR, StatusIndex};
 use crate::domain::time::Timestamp;
 
 /// Ends those of the grants that `$grants` selects by `$1`.
@@ -15,7 +16,8 @@ macro_rules! end {
 }
 
 statements! {
-    ADD = "INSERT INTO status_entries (grant_id, ends_at) VALUES ($1, $2) RETURNING idx";
+    ADD = "INSERT INTO status_entries (grant_id, ends_at, outlived) VALUES ($1, $2, $3) RETURNING idx";
+    FIND = "SELECT idx FROM status_entries WHERE grant_id = $1";
     // What is over stays over.
     MOVE_END = "UPDATE status_entries SET ends_at = $2, ended = COALESCE($2 <= $3, FALSE) WHERE grant_id = $1 AND NOT ended AND (ends_at IS NULL OR ends_at > $3)";
     FIND_GRANT = "SELECT grant_id FROM api_key_values WHERE id = $1";
@@ -28,8 +30,8 @@ statements! {
                   AND (ends_at IS NULL OR ends_at > $2)";
     END_ORGANIZATION = end!("SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.organization_id = $1");
     // Somebody may have ended it by a clock that is ahead of this node's.
-    LIST_ENDED = "SELECT idx FROM status_entries WHERE ends_at > $1 AND ends_at <= $2 UNION SELECT idx FROM status_entries WHERE ended AND ends_at > $1";
-    NEXT_END = "SELECT min(ends_at) FROM status_entries WHERE ends_at > $1 AND NOT ended";
+    LIST_ENDED = "SELECT idx FROM status_entries WHERE outlived AND ends_at > $1 AND ends_at <= $2 UNION SELECT idx FROM status_entries WHERE ended AND ends_at > $1";
+    NEXT_END = "SELECT min(ends_at) FROM status_entries WHERE outlived AND ends_at > $1";
     GREATEST = "SELECT COALESCE(max(idx), 0) FROM status_entries";
 }
 
@@ -50,6 +52,22 @@ pub enum Ended {
     Organization(OrganizationId),
 }
 
+/// Something that tokens are about to be obtained with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewGrant {
+    pub(super) id: SessionId,
+    /// When it stops counting by itself.
+    pub(super) ends_at: Option<Timestamp>,
+    /// Whether tokens obtained with it may live beyond that.
+    pub(super) outlived: bool,
+}
+
+impl NewGrant {
+    pub(super) fn of_value(value: &KeyValue) -> Self {
+        Self { id: value.grant, ends_at: value.ends_at(), outlived: true }
+    }
+}
+
 /// What the lists are made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusView {
@@ -62,12 +80,12 @@ pub struct StatusView {
 }
 
 impl Store {
-    /// Reads what has ended by `now`. What ended long before is left out: its tokens have expired, and its index may be another's.
+    /// Reads what has ended by `latest`, the latest present that was ever seen. What ended long before `now` is left out: its tokens have expired.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn read_status(&self, now: Timestamp) -> Result<StatusView, StoreError> {
-        let (from, now) = (now.minus(REUSED_AFTER).as_micros(), now.as_micros());
+    pub async fn read_status(&self, now: Timestamp, latest: Timestamp) -> Result<StatusView, StoreError> {
+        let (from, now) = (now.minus(SHOWN_FOR).as_micros(), latest.as_micros());
         // In this order: what is given out meanwhile is not ended.
         let ended: Vec<i64> = on!(Db, &self.read, |pool| sqlx::query_scalar(LIST_ENDED).bind(from).bind(now).fetch_all(pool).await)?;
         let next: Option<i64> = on!(Db, &self.read, |pool| sqlx::query_scalar(NEXT_END).bind(now).fetch_one(pool).await)?;
@@ -85,13 +103,28 @@ impl Tx {
     ///
     /// # Errors
     /// Where the database fails.
-    pub(super) async fn add_status(&mut self, grant: SessionId, ends_at: Option<Timestamp>, now: Timestamp) -> Result<StatusIndex, StoreError> {
-        let ends_at = ends_at.map(Timestamp::as_micros);
-        if let Some(taken) = dialect::take_status(self, grant.0, ends_at, now.minus(REUSED_AFTER).as_micros()).await? {
+    pub(super) async fn add_status(&mut self, grant: NewGrant, now: Timestamp) -> Result<StatusIndex, StoreError> {
+        if let Some(taken) = dialect::take_status(self, grant, now.minus(REUSED_AFTER).as_micros()).await? {
             return Ok(StatusIndex(taken));
         }
-        let added: i64 = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(ADD).bind(grant.0).bind(ends_at).fetch_one(&mut **tx).await)?;
+        let NewGrant { id, ends_at, outlived } = grant;
+        let ends_at = ends_at.map(Timestamp::as_micros);
+        let added: i64 =
+            on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(ADD).bind(id.0).bind(ends_at).bind(outlived).fetch_one(&mut **tx).await)?;
         Ok(StatusIndex(added))
+    }
+
+    /// The index of a value of a key, which gets one where it has none: a node of an earlier version may have made it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn ensure_status(&mut self, account: ServiceAccountId, value: &KeyValue, now: Timestamp) -> Result<StatusIndex, StoreError> {
+        self.note_change(account.0);
+        let found: Option<i64> = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(FIND).bind(value.grant.0).fetch_optional(&mut **tx).await)?;
+        match found {
+            Some(index) => Ok(StatusIndex(index)),
+            None => self.add_status(NewGrant::of_value(value), now).await,
+        }
     }
 
     /// Ends the tokens obtained with these. To be called before the rows themselves are deleted or get other grants.
@@ -140,7 +173,7 @@ impl Tx {
         let before: Option<Uuid> = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(FIND_GRANT).bind(value).fetch_optional(&mut **tx).await)?;
         if let Some(before) = before.filter(|before| *before != grant.0) {
             self.end_status(Ended::Grant(SessionId(before)), now).await?;
-            self.add_status(grant, ends_at, now).await?;
+            self.add_status(NewGrant { id: grant, ends_at, outlived: true }, now).await?;
             return Ok(());
         }
         on!(Engine, &mut self.engine, |tx| sqlx::query(MOVE_END)

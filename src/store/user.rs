@@ -1,10 +1,13 @@
 //! People and their sign-ins.
 
 use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::organization::{OrganizationRow, organization_columns};
+use super::status::NewGrant;
 use super::{Db, Ended, Engine, Store, StoreError, Tx};
 use crate::domain::credential::{SessionCredential, UserCredential};
 use crate::domain::entity::{Session, User};
@@ -19,6 +22,9 @@ macro_rules! user_columns {
          u.password_hash <> '' AS user_has_password, u.created_at AS user_created_at"
     };
 }
+
+/// After what time a sign-in that is over is forgotten: a clock that is ahead is not to end anybody's.
+const FORGOTTEN: Duration = Duration::from_hours(24);
 
 statements! {
     INSERT = "INSERT INTO users (id, organization_id, email, password_hash, active, created_at, name) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -267,7 +273,7 @@ impl Tx {
         Ok(row.map(SessionCredential::from))
     }
 
-    /// Records a sign-in, and forgets those that are over at `now`. Returns its place in the status lists; nothing where the person was deactivated or got another password since `password_version` was read.
+    /// Records a sign-in, and forgets those that have long been over. Returns its place in the status lists; nothing where the person was deactivated or got another password since `password_version` was read.
     /// Comparing a password takes a while, and a reset in between has to count.
     ///
     /// # Errors
@@ -275,7 +281,7 @@ impl Tx {
     pub async fn insert_session(&mut self, session: &Session, password_version: i64, now: Timestamp) -> Result<Option<StatusIndex>, StoreError> {
         let rows = on!(Engine, &mut self.engine, |tx| {
             sqlx::query(LOCK).bind(session.user_id.0).execute(&mut **tx).await?;
-            sqlx::query(DELETE_SESSIONS_BEFORE).bind(now.as_micros()).execute(&mut **tx).await?;
+            sqlx::query(DELETE_SESSIONS_BEFORE).bind(now.minus(FORGOTTEN).as_micros()).execute(&mut **tx).await?;
             sqlx::query(INSERT_SESSION)
                 .bind(session.id.0)
                 .bind(session.user_id.0)
@@ -286,6 +292,10 @@ impl Tx {
                 .await?
                 .rows_affected()
         });
-        if rows == 1 { self.add_status(session.id, Some(session.expires_at), now).await.map(Some) } else { Ok(None) }
+        if rows == 1 {
+            self.add_status(NewGrant { id: session.id, ends_at: Some(session.expires_at), outlived: false }, now).await.map(Some)
+        } else {
+            Ok(None)
+        }
     }
 }

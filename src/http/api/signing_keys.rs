@@ -48,8 +48,8 @@ struct RotatedBody {
     active_from: Timestamp,
     /// The keys that count no more from now on.
     withdrawn: Vec<String>,
-    /// How many tokens, at most, were ended by that.
-    tokens_ended_at_most: i64,
+    /// How many tokens, at most, were ended by that; null where nobody had the time to count.
+    tokens_ended_at_most: Option<i64>,
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<SigningKeyBody>>, ApiError> {
@@ -64,7 +64,8 @@ pub(crate) async fn rotate(mut call: Call) -> Result<HttpResponse, ApiError> {
     fields.finish()?;
     let algorithm = algorithm.unwrap_or(SigningAlgorithm::Es256);
     let origin = call.origin.clone();
-    let (rotated, ended) = call.state.management.rotate_signing_key(&call.caller, &call.state.signing, algorithm, sent.now, origin).await?;
+    let rotated = call.state.management.rotate_signing_key(&call.caller, &call.state.signing, algorithm, sent.now, origin).await?;
+    let ended = call.state.signing.count_ended(&rotated).await;
     let (kid, active_from, withdrawn) = (rotated.kid, rotated.active_from, rotated.withdrawn);
     Ok(call.confirmed(RotatedBody { kid, algorithm, active_from, withdrawn, tokens_ended_at_most: ended }).await)
 }

@@ -301,7 +301,10 @@ impl Login {
         let authorization_details = self.details(subject.organization(), parts).await?;
         let mut actor = subject.actor();
         let (status, sign_in) = match subject {
-            Subject::Key(known) => (known.credential.status.ok_or_else(StoreError::changed_meanwhile)?, None),
+            Subject::Key(known) => match known.credential.status {
+                Some(status) => (status, None),
+                None => (Box::pin(self.add_status(known, now)).await?, None),
+            },
             Subject::User { stored, rehashed } => {
                 let id = SessionId::generate(now, self.context.sources.random());
                 actor.session_id = Some(id);
@@ -371,11 +374,26 @@ impl Login {
             }
             None => self.recorder.record(event).await?,
         }
+        // Its record may have waited for long: what has changed meanwhile, whoever asks again gets right.
+        if self.context.signing.keys().await?.find(key.kid()).is_none() {
+            return Err(StoreError::changed_meanwhile().into());
+        }
         if let Subject::Key(known) = subject {
             self.check_again(known).await?;
             self.context.usage.note(&known.credential, &origin, now);
         }
         Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope, authorization_details: claims.authorization_details })
+    }
+
+    /// Gives a key value its place in the status lists, where a node of an earlier version made it.
+    async fn add_status(&self, known: &Known<KeyCredential>, now: Timestamp) -> Result<StatusIndex, StoreError> {
+        let KeyCredential { account, value, .. } = &known.credential;
+        let mut tx = self.context.store.begin().await?;
+        // Of several at once, one adds it.
+        tx.lock_service_account(account.organization_id, account.id).await?;
+        let status = tx.ensure_status(account.id, value, now).await?;
+        tx.commit().await?;
+        Ok(status)
     }
 
     /// Writes a person's sign-in, and a stronger hash of the password, to be committed with the record of the token.

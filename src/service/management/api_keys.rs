@@ -176,7 +176,7 @@ impl Management {
                 return Err(ManagementError::OutOfRange("expires_in_days", why));
             }
             // One that is over and gets more time is another credential: what it yielded before stays over.
-            if current.expires_at.is_some_and(|expiry| expiry <= now) {
+            if current.expires_at.is_some_and(|expiry| expiry <= self.sources.latest()) {
                 current.grant = SessionId::generate(now, self.sources.random());
             }
             changes.set("expires_at", &mut current.expires_at, Some(expires_at));

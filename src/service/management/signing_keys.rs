@@ -18,7 +18,7 @@ impl Management {
         Ok(signing.list().await?)
     }
 
-    /// Has another key sign: published ahead, or at once, which withdraws the one that signs now and ends every token that it signed. Returns with it how many tokens at most ended.
+    /// Has another key sign: published ahead, or at once, which withdraws the one that signs now and ends every token that it signed.
     ///
     /// # Errors
     /// Where the caller may not, nothing signs with this algorithm, or somebody else did so at the same moment.
@@ -29,7 +29,7 @@ impl Management {
         algorithm: SigningAlgorithm,
         at_once: bool,
         origin: Origin,
-    ) -> Result<(Rotated, i64), ManagementError> {
+    ) -> Result<Rotated, ManagementError> {
         require(caller, &Permission::SIGNING_KEYS_MANAGE, Place::Platform)?;
         let in_use = signing.keys().await?.algorithms();
         if !in_use.contains(&algorithm) {
@@ -40,8 +40,8 @@ impl Management {
         let (mut tx, caller) = self.begin(caller, &Permission::SIGNING_KEYS_MANAGE, Place::Platform, &[]).await?;
         let by = RotatedBy { actor: caller.actor(), organization: Some(caller.organization().id), origin };
         let rotated = signing.rotate_in(&mut tx, made, signing.turn(at_once), &by).await?;
-        let ended = if rotated.withdrawn.is_empty() { 0 } else { tx.count_tokens_that_count(self.sources.now()).await? };
         tx.commit().await?;
-        Ok((rotated, ended))
+        rotated.tell();
+        Ok(rotated)
     }
 }

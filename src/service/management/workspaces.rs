@@ -12,7 +12,7 @@ use crate::domain::entity::{Organization, Workspace};
 use crate::domain::id::{Reference, WorkspaceId};
 use crate::domain::name::{Audience, Invalid, Name, Slug, WorkspaceUrl};
 use crate::domain::permission::Permission;
-use crate::domain::signing::SigningAlgorithm;
+use crate::domain::signing::{RETIRED_AFTER, SigningAlgorithm};
 use crate::service::Caller;
 use crate::store::{StoreError, Tx, WorkspaceFilter};
 
@@ -102,6 +102,7 @@ impl Management {
         let (mut tx, caller) = self.begin_access(caller, &Permission::WORKSPACES_MANAGE, Place::Workspace(id), &[]).await?;
         let found = tx.find_workspace_by_id(caller.organization().id, id.0).await?;
         let mut workspace = found.ok_or_else(|| no("workspace", reference))?;
+        let before = workspace.signing_algorithm;
         let mut changes = Changes::default();
         changes.set("name", &mut workspace.name, change.name);
         changes.set("url", &mut workspace.url, change.url);
@@ -119,6 +120,9 @@ impl Management {
         }
         self.check_receiver(caller.organization(), &workspace)?;
         tx.update_workspace(&workspace).await.map_err(|error| workspace_taken(error, &workspace))?;
+        if changes.has("signing_algorithm") {
+            tx.publish_signing_keys_until(before, self.sources.now().plus(RETIRED_AFTER)).await?;
+        }
         self.finish(tx, &caller, Action::WorkspaceUpdate, Target::from(&workspace), origin, changes.into_details()).await?;
         Ok(workspace)
     }
@@ -141,6 +145,7 @@ impl Management {
             )));
         }
         tx.delete_workspace(workspace.organization_id, id).await?;
+        tx.publish_signing_keys_until(workspace.signing_algorithm, self.sources.now().plus(RETIRED_AFTER)).await?;
         let details = json!({ "slug": workspace.slug, "audience": workspace.audience });
         self.finish(tx, &caller, Action::WorkspaceDelete, Target::from(&workspace), origin, details).await
     }
