@@ -56,7 +56,8 @@ fn ask(folder: &Path, (name, text): (&str, &str), given: &Value) -> Value {
     };
     let mut program = command(&interpreter, folder);
     let mut child = program.arg(name).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(given.to_string().as_bytes()).unwrap();
+    // One that ends before it has read all says why below.
+    let _sent = child.stdin.take().unwrap().write_all(given.to_string().as_bytes());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{name}\n{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{name}: {error}: {}", String::from_utf8_lossy(&output.stdout)))
