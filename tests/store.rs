@@ -16,6 +16,7 @@ use hourpass::domain::name::{Audience, Email, Name, Slug, WorkspaceUrl};
 use hourpass::domain::permission::{CATALOGUE, Permission};
 use hourpass::domain::role::built_in;
 use hourpass::domain::signing::SigningAlgorithm;
+use hourpass::domain::status::StatusIndex;
 use hourpass::domain::time::Timestamp;
 use hourpass::store::{AccountFilter, Db, EventFilter, Holder, KeyFilter, Member, Store, StoreError, StoredSigningKey, statements};
 use secrecy::{ExposeSecret, SecretString};
@@ -61,7 +62,23 @@ macro_rules! first_schema {
               VALUES ($1, $2, $3, $4, 'Workspace Developer', 1)",
                 vec![7, 1, 4, 3],
             ),
+            ("INSERT INTO api_keys (id, service_account_id, name, active, created_at) VALUES ($1, $2, 'key', TRUE, 1)", vec![8, 4]),
+            (
+                "INSERT INTO api_key_values (id, api_key_id, hash, hint, grant_id, created_at, expires_at, retained_until) \
+              SELECT $1, $2, private_key, 'h', $3, 1, 200, 100 FROM signing_keys WHERE kid = 'one'",
+                vec![9, 8, 10],
+            ),
+            (
+                "INSERT INTO api_key_values (id, api_key_id, hash, hint, grant_id, created_at) \
+              SELECT $1, $2, private_key, 'h', $3, 1 FROM signing_keys WHERE kid = 'two'",
+                vec![11, 8, 12],
+            ),
+            ("INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES ($1, $2, 1, 300)", vec![13, 5]),
         ];
+        let keys = "INSERT INTO signing_keys (kid, algorithm, public_jwk, private_key, created_at, retired_at) VALUES ($1, $2, '{}', $3, 7, NULL)";
+        for (kid, algorithm) in [("one", "ES256"), ("two", "RS256")] {
+            sqlx::query(keys).bind(kid).bind(algorithm).bind(kid.as_bytes()).execute(&mut $connection).await.unwrap();
+        }
         for (sql, ids) in rows {
             let query = ids.into_iter().fold(sqlx::query(sql), |query, number| query.bind($id(number)));
             query.execute(&mut $connection).await.unwrap();
@@ -419,6 +436,13 @@ on_both_engines! {
             }
         }
         let store = open(&database).await;
+        // Each value of a key, and each sign-in, has a place in the status lists, until it ends; and the signing keys sign on.
+        let status = async |micros| store.read_status(Timestamp::from_micros(micros), Timestamp::from_micros(micros)).await.unwrap();
+        let (before, after) = (status(99).await, status(400).await);
+        assert_eq!((before.ended.len(), before.next_end, before.greatest.0), (0, Some(Timestamp::from_micros(100)), 3));
+        assert_eq!((after.ended, after.next_end), (vec![StatusIndex(1)], None));
+        let signing = store.list_signing_keys().await.unwrap();
+        assert!(signing.iter().all(|key| (key.generation, key.active_from.as_micros(), key.retired_at) == (1, 7, None)) && signing.len() == 2);
         let access = Access::of(&store.list_assignments(Holder::User(UserId(id(5)))).await.unwrap());
         assert!(access.holds(&Permission::USERS_MANAGE, Place::Organization) && !access.holds_somewhere(&Permission::PLATFORM_MANAGE));
         let catalogue = store.list_catalogue(OrganizationId(id(1))).await.unwrap();
