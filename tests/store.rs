@@ -468,7 +468,7 @@ on_both_engines! {
             created_at: NOW,
             retired_at: None,
         };
-        let later = NOW.plus(Duration::from_secs(60));
+        let later = NOW.plus(Duration::from_mins(1));
         let mut tx = store.begin().await.unwrap();
         assert!(tx.insert_signing_key(&key("a", SigningAlgorithm::Es256, 1)).await.unwrap());
         assert!(!tx.insert_signing_key(&key("b", SigningAlgorithm::Es256, 1)).await.unwrap());
