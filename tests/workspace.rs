@@ -220,7 +220,7 @@ print(response.json())
     for answer in [by_curl, by_wget, from_python(&by_python)] {
         let mut names: Vec<_> = answer.as_object().unwrap().keys().map(String::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["access_token", "expires_in", "refresh_token", "scope", "token_type"]);
+        assert_eq!(names, ["access_token", "authorization_details", "expires_in", "refresh_token", "scope", "token_type"]);
         assert_eq!(
             (&answer["token_type"], &answer["expires_in"], &answer["refresh_token"], &answer["scope"]),
             (&json!("bearer"), &json!(3600), &Value::Null, &json!("pipelines.read"))

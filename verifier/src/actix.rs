@@ -53,7 +53,7 @@ impl FromRequest for Authorized {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { authorize(&request).await })
+        Box::pin(async move { authorize(&request).await.map(|(caller, _)| caller) })
     }
 }
 
@@ -63,23 +63,40 @@ impl FromRequest for Authorized {
 /// # Errors
 /// [`VerifyError`], where there is no valid token.
 pub async fn require_token<B: MessageBody>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<B>, actix_web::Error> {
-    let caller = authorize(request.request()).await?;
-    request.extensions_mut().insert(caller);
+    let (caller, verifier) = authorize(request.request()).await?;
+    request.extensions_mut().insert(Judged { caller, verifier });
     next.call(request).await
 }
 
-async fn authorize(request: &HttpRequest) -> Result<Authorized, actix_web::Error> {
-    if let Some(caller) = request.extensions().get::<Authorized>() {
-        return Ok(caller.clone());
+/// A caller, and who has let them through: behind another verifier, they have to show themselves again.
+struct Judged {
+    caller: Authorized,
+    verifier: Verifier,
+}
+
+async fn authorize(request: &HttpRequest) -> Result<(Authorized, Verifier), actix_web::Error> {
+    let verifier = request.app_data::<Data<Verifier>>();
+    #[cfg(feature = "exchange")]
+    let exchange = request.app_data::<Data<crate::exchange::Exchange>>();
+    #[cfg(feature = "exchange")]
+    let verifier = match (verifier, exchange) {
+        // Which of them was meant here cannot be told, and the wrong one would let others in.
+        (Some(verifier), Some(exchange)) if !Arc::ptr_eq(&verifier.0, &exchange.verifier().0) => {
+            return Err(ErrorInternalServerError("the application's data hold a Verifier and the Exchange of another; keep one of them"));
+        }
+        (_, Some(exchange)) => Some(exchange.verifier()),
+        (verifier, None) => verifier.map(|verifier| verifier.get_ref()),
+    };
+    let verifier = verifier.ok_or_else(|| ErrorInternalServerError("the application's data hold no hourpass_verifier::Verifier"))?;
+    if let Some(judged) = request.extensions().get::<Judged>().filter(|judged| Arc::ptr_eq(&judged.verifier.0, &verifier.0)) {
+        return Ok((judged.caller.clone(), judged.verifier.clone()));
     }
     let credential = credential(request.headers().get_all(AUTHORIZATION).map(HeaderValue::as_bytes))?;
     #[cfg(feature = "exchange")]
-    if let Some(exchange) = request.app_data::<Data<crate::exchange::Exchange>>() {
-        return Ok(Authorized(exchange.verify(credential).await?));
+    if let Some(exchange) = exchange {
+        return Ok((Authorized(exchange.verify(credential).await?), Verifier::clone(verifier)));
     }
-    let verifier = request.app_data::<Data<Verifier>>();
-    let verifier = verifier.ok_or_else(|| ErrorInternalServerError("the application's data hold no hourpass_verifier::Verifier"))?;
-    Ok(Authorized(verifier.verify(credential).await?))
+    Ok((Authorized(verifier.verify(credential).await?), Verifier::clone(verifier)))
 }
 
 impl ResponseError for VerifyError {

@@ -55,11 +55,11 @@ impl Tracked {
         self.held.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes the list, unless the one held is newer.
+    /// Takes the list, unless the one held is newer, and not from a future that a clock was in by mistake.
     #[cfg(feature = "http")]
-    pub(crate) fn replace(&self, list: StatusList) -> bool {
+    pub(crate) fn replace(&self, list: StatusList, now: Duration, leeway: Duration) -> bool {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        let newer = !held.as_ref().is_some_and(|held| list.is_older_than(held));
+        let newer = !held.as_ref().is_some_and(|held| list.is_older_than(held) && !held.is_early(now, leeway));
         if newer {
             *held = Some(Arc::new(list));
         }
@@ -179,7 +179,8 @@ impl Core {
         tracked.used_at.store(now.as_secs(), Ordering::Relaxed);
         let unavailable = || VerifyError::StatusUnavailable { retry_after: retry_after(&tracked, now) };
         // A list counts as long as its key does.
-        let list = tracked.held().filter(|list| self.keys().set.trusts(list.key())).ok_or_else(unavailable)?;
+        let counts = |list: &Arc<StatusList>| self.keys().set.trusts(list.key()) && !list.is_early(now, self.options.leeway);
+        let list = tracked.held().filter(counts).ok_or_else(unavailable)?;
         let is_stale = list.is_stale(now);
         if is_stale && self.options.stale_lists == StaleLists::Refuse {
             return Err(unavailable());

@@ -10,7 +10,7 @@ const REALM: &str = "hourpass";
 #[non_exhaustive]
 pub enum VerifyError {
     /// There is no `Authorization` header with the scheme Bearer.
-    #[error("an access token is required")]
+    #[error("send an access token as Authorization: Bearer")]
     MissingToken,
     /// There are two credentials, or the header does not read as RFC 6750 has it.
     #[error("the Authorization header is not one Bearer credential")]
@@ -43,13 +43,13 @@ pub enum VerifyError {
     #[error("not of this issuer")]
     WrongIssuer,
     /// For another receiver.
-    #[error("not for this audience")]
+    #[error("the token is for another audience; exchange the API key for this one")]
     WrongAudience,
     /// Its time is over.
-    #[error("expired")]
+    #[error("the token has expired; exchange the API key for a new one")]
     Expired,
     /// Its time has not begun.
-    #[error("not valid yet")]
+    #[error("the token is not valid yet; the clocks of this service and the issuer differ")]
     NotYetValid,
     /// A claim is missing, or not of its type.
     #[error("the claim {0} is missing or not of its type")]
@@ -64,7 +64,7 @@ pub enum VerifyError {
     #[error("not in the status list")]
     StatusOutOfRange,
     /// Revoked.
-    #[error("revoked")]
+    #[error("the token was revoked, with its API key, account or sign-in; get a new one where they still count")]
     Revoked,
     /// Suspended.
     #[error("suspended")]
@@ -73,10 +73,13 @@ pub enum VerifyError {
     #[error("not valid by its status")]
     UnknownStatus(u8),
     /// An API key that the issuer refuses.
-    #[error("the API key is not valid")]
+    #[error("the API key is unknown to the issuer, deactivated or expired, or has no access here")]
     InvalidApiKey,
+    /// An API key that the issuer knows, and gives no token for this audience.
+    #[error("the issuer gives no token for this audience; ask an administrator of the organization for a role there")]
+    AccessDenied,
     /// The token is good, but does not reach this far.
-    #[error("the permission {scope} is missing")]
+    #[error("the permission {scope} is missing; ask an administrator of the organization for it")]
     InsufficientScope {
         /// What is missing.
         scope: String,
@@ -128,6 +131,7 @@ impl VerifyError {
             Self::Suspended => "suspended",
             Self::UnknownStatus(_) => "unknown_status",
             Self::InvalidApiKey => "invalid_api_key",
+            Self::AccessDenied => "access_denied",
             Self::InsufficientScope { .. } => "insufficient_scope",
             Self::StatusUnavailable { .. } => "status_unavailable",
             Self::KeysUnavailable { .. } => "keys_unavailable",
@@ -140,7 +144,7 @@ impl VerifyError {
     pub const fn status(&self) -> u16 {
         match self {
             Self::InvalidRequest => 400,
-            Self::InsufficientScope { .. } => 403,
+            Self::AccessDenied | Self::InsufficientScope { .. } => 403,
             Self::StatusUnavailable { .. } | Self::KeysUnavailable { .. } | Self::ExchangeUnavailable { .. } => 503,
             _ => 401,
         }

@@ -44,6 +44,11 @@ const MAX_KEYS: u64 = 10_000;
 const MAX_IDLE: Duration = Duration::from_hours(1);
 /// How many exchanges are under way at once: a flood of made-up keys must not become one at the issuer.
 const MAX_EXCHANGES: usize = 32;
+/// How long one waits for its turn.
+const MAX_QUEUE: Duration = Duration::from_millis(500);
+/// How long a failure is remembered, at least and at most.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How long a refusal counts, unless said otherwise: a key that was just made must not be refused for long.
 const REFUSAL_TTL: Duration = Duration::from_secs(3);
 
@@ -107,7 +112,7 @@ impl Exchange {
         Self { verifier, refusal_ttl: REFUSAL_TTL, slots, permits: Arc::new(Semaphore::new(MAX_EXCHANGES)) }
     }
 
-    /// How long the issuer's refusal of a key is remembered; 3 seconds unless said.
+    /// How long the issuer's refusal of a key is remembered; 3 seconds unless said, at most 30.
     #[must_use]
     pub const fn refusal_ttl(mut self, ttl: Duration) -> Self {
         self.refusal_ttl = ttl;
@@ -149,7 +154,7 @@ impl Exchange {
                 if let Err(error) = &outcome
                     && error.status() == 401
                 {
-                    slot.write(State::Failed(error.clone(), self.now() + self.refusal_ttl));
+                    slot.write(State::Failed(error.clone(), self.now() + self.refusal_ttl.min(MAX_PAUSE)));
                 }
                 outcome
             }
@@ -166,9 +171,10 @@ impl Exchange {
         let core = &self.verifier.0;
         let (Some(remote), Some(url)) = (&core.remote, login_url(&core.options.issuer)) else { return Err(unavailable(Duration::from_mins(1))) };
         let audience = core.options.audiences.first().map_or("", String::as_str);
-        let Ok(_permit) = self.permits.acquire().await else { return Err(unavailable(Duration::from_secs(1))) };
+        let Ok(Ok(_permit)) = tokio::time::timeout(MAX_QUEUE, self.permits.acquire()).await else { return Err(unavailable(Duration::from_secs(1))) };
         login(&remote.client, &url, api_key, audience).await.map_err(|error| match error {
             LoginError::Refused => VerifyError::InvalidApiKey,
+            LoginError::Denied => VerifyError::AccessDenied,
             LoginError::Unavailable { retry_after } => unavailable(retry_after),
         })
     }
@@ -178,7 +184,8 @@ impl Exchange {
         let wanted = || match slot.read() {
             State::Unknown => true,
             State::Token(_) => false,
-            State::Failed(_, until) => self.now() >= until,
+            // Further away than it ever was: the clock was set back.
+            State::Failed(_, until) => self.now() >= until || until.saturating_sub(self.now()) > MAX_PAUSE,
         };
         let Some(remote) = &self.verifier.0.remote else { return };
         if !wanted() {
@@ -187,7 +194,7 @@ impl Exchange {
         let (exchange, filled, api_key) = (self.clone(), Arc::clone(slot), api_key.to_owned());
         let work = async move {
             let outcome = exchange.login(&api_key).await;
-            let pause = |error: &VerifyError| error.retry_after().unwrap_or(exchange.refusal_ttl).min(Duration::from_secs(30));
+            let pause = |error: &VerifyError| error.retry_after().unwrap_or(exchange.refusal_ttl).clamp(MIN_PAUSE, MAX_PAUSE);
             filled.write(match outcome {
                 Ok(answer) => State::Token(answer.access_token.into()),
                 Err(error) => {

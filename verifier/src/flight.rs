@@ -21,6 +21,8 @@ pub(crate) struct Flight {
     failures: AtomicU64,
     /// Before when none is to start, in milliseconds since the Unix epoch.
     not_before: AtomicU64,
+    /// How long that was in the future then, in milliseconds.
+    pause: AtomicU64,
     started: AtomicBool,
 }
 
@@ -37,14 +39,18 @@ impl Flight {
 
     /// How long until one may start.
     pub(crate) fn wait(&self, now: Duration) -> Duration {
-        Duration::from_millis(self.not_before.load(Ordering::Acquire)).saturating_sub(now)
+        let wait = Duration::from_millis(self.not_before.load(Ordering::Acquire)).saturating_sub(now);
+        // Longer than it ever was: the clock was set back.
+        if wait > Duration::from_millis(self.pause.load(Ordering::Acquire).saturating_add(1)) { Duration::ZERO } else { wait }
     }
 
     /// Lets none start for that long. On failures in a row the time doubles.
     pub(crate) fn settle(&self, succeeded: bool, now: Duration, pause: Duration) {
         let failures = if succeeded { 0 } else { self.failures.load(Ordering::Acquire) + 1 };
         let backoff = if succeeded { pause } else { pause.max(Self::backoff(failures)) };
-        self.not_before.store(u64::try_from((now + backoff).as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        self.pause.store(millis(backoff), Ordering::Release);
+        self.not_before.store(millis(now.saturating_add(backoff)), Ordering::Release);
         self.failures.store(failures, Ordering::Release);
     }
 

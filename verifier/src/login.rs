@@ -45,6 +45,9 @@ pub enum LoginError {
     /// The issuer refuses the key.
     #[error("the issuer refuses the API key")]
     Refused,
+    /// The key is good, but not for this audience; or what is asked for cannot be had in another way that asking again does not change.
+    #[error("the issuer gives no token for this audience; ask an administrator of the organization for a role there")]
+    Denied,
     /// The issuer cannot be reached, is too busy, or answers something else than it should.
     #[error("the issuer cannot exchange the API key at present")]
     Unavailable {
@@ -70,6 +73,8 @@ pub(crate) async fn login(client: &Client, url: &Url, api_key: &str, audience: &
     match answer.status {
         StatusCode::OK => serde_json::from_slice(&answer.body).map_err(|_| unavailable(None)),
         StatusCode::UNAUTHORIZED => Err(LoginError::Refused),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Err(unavailable(answer.retry_after)),
+        status if status.is_client_error() => Err(LoginError::Denied),
         _ => Err(unavailable(answer.retry_after)),
     }
 }

@@ -156,7 +156,8 @@ async fn follow(core: Weak<Core>, tracked: Arc<Tracked>) {
         };
         tokio::time::sleep(pause).await;
         let Some(core) = core.upgrade() else { return };
-        if tracked.idle(core.options.now()) > MAX_IDLE {
+        // Where nothing can be had, what is held may be all that there is.
+        if tracked.idle(core.options.now()) > MAX_IDLE && !tracked.flight.failed() {
             core.forget(&tracked.uri);
             return;
         }
@@ -208,7 +209,7 @@ async fn read_list(core: &Arc<Core>, tracked: &Tracked) -> Option<()> {
         list => list.ok()?,
     };
     let now = options.now();
-    if list.is_early(now, options.leeway) || list.is_stale(now) || !tracked.replace(list) {
+    if list.is_early(now, options.leeway) || list.is_stale(now) || !tracked.replace(list.received(now), now, options.leeway) {
         return None;
     }
     *tracked.etag.write().unwrap_or_else(PoisonError::into_inner) = answer.etag;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -40,6 +40,8 @@ pub(crate) struct StatusList {
     exp: i64,
     #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "a list of a snapshot is never asked for again"))]
     ttl: Duration,
+    /// When its time is over by the monotonic clock; not of a list in a snapshot, which may come from another machine.
+    deadline: Option<Instant>,
 }
 
 impl fmt::Debug for StatusList {
@@ -68,7 +70,7 @@ impl StatusList {
             Some(ttl) => ttl.as_u64().filter(|ttl| *ttl > 0).map(Duration::from_secs).ok_or(ListError::Content("ttl"))?,
         };
         let (bits, statuses) = statuses(&claims, max_size)?;
-        Ok(Self { key: signed.key, jwt, bits, statuses, iat, exp, ttl: ttl.max(MIN_TTL) })
+        Ok(Self { key: signed.key, jwt, bits, statuses, iat, exp, ttl: ttl.max(MIN_TTL), deadline: None })
     }
 
     /// The status at that place: `bits` wide, the least significant bit first (section 4.1 of the draft).
@@ -81,9 +83,18 @@ impl StatusList {
         self.statuses.len() * (8 / self.bits as usize)
     }
 
+    /// The list as it came at `now`: from then on its time also runs by the monotonic clock, so that a clock that is set back makes it live no longer.
+    #[cfg(feature = "http")]
+    #[expect(clippy::disallowed_methods, reason = "the monotonic clock is not told from outside: it cannot be wrong")]
+    pub(crate) fn received(mut self, now: Duration) -> Self {
+        self.deadline = Instant::now().checked_add(self.expires_at().saturating_sub(now));
+        self
+    }
+
     /// Whether its time is over. Leeway would only make a revocation late, so there is none.
+    #[expect(clippy::disallowed_methods, reason = "the monotonic clock is not told from outside: it cannot be wrong")]
     pub(crate) fn is_stale(&self, now: Duration) -> bool {
-        i64::try_from(now.as_secs()).unwrap_or(i64::MAX) >= self.exp
+        i64::try_from(now.as_secs()).unwrap_or(i64::MAX) >= self.exp || self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// Whether it was made in the future, further than clocks differ.
@@ -91,10 +102,14 @@ impl StatusList {
         self.iat > i64::try_from(now.saturating_add(leeway).as_secs()).unwrap_or(i64::MAX)
     }
 
-    /// Whether it was made before the other: a copy that was held back must not undo a revocation.
+    /// Whether it was made before the other: a copy that was held back must not undo a revocation. Of two of one second, the one that knows of fewer is the older.
     #[cfg(feature = "http")]
-    pub(crate) const fn is_older_than(&self, other: &Self) -> bool {
-        self.iat < other.iat
+    pub(crate) fn is_older_than(&self, other: &Self) -> bool {
+        let knows_less = || {
+            let lost = |(ours, theirs): (&u8, &u8)| theirs & !ours != 0;
+            self.bits != other.bits || self.statuses.iter().zip(&other.statuses).any(lost)
+        };
+        self.iat < other.iat || (self.iat == other.iat && knows_less())
     }
 
     pub(crate) const fn key(&self) -> &Arc<Key> {

@@ -43,8 +43,16 @@ struct State {
 #[derive(Clone)]
 struct Held {
     token: Arc<str>,
+    asked_at: Duration,
     renew_at: Duration,
     expires_at: Duration,
+}
+
+impl Held {
+    /// Whether it lives. One from the future does not: the clock was set back, and nobody knows how long it lives.
+    fn lives(&self, now: Duration) -> bool {
+        now < self.expires_at && self.asked_at <= now.saturating_add(Duration::from_mins(1))
+    }
 }
 
 impl fmt::Debug for TokenSource {
@@ -74,7 +82,7 @@ impl TokenSource {
         let inner = &self.0;
         let now = inner.now();
         let may_ask = || inner.flight.wait(inner.now()).is_zero();
-        if let Some(held) = inner.read().held.filter(|held| now < held.expires_at) {
+        if let Some(held) = inner.read().held.filter(|held| held.lives(now)) {
             if now >= held.renew_at && may_ask() {
                 inner.flight.start(&Handle::current(), renew(Arc::clone(inner)));
             }
@@ -85,7 +93,7 @@ impl TokenSource {
         }
         let State { held, error } = inner.read();
         let unavailable = || LoginError::Unavailable { retry_after: inner.flight.wait(now).max(Duration::from_secs(1)) };
-        held.filter(|held| inner.now() < held.expires_at).map(|held| held.token).ok_or_else(|| error.unwrap_or_else(unavailable))
+        held.filter(|held| held.lives(inner.now())).map(|held| held.token).ok_or_else(|| error.unwrap_or_else(unavailable))
     }
 
     /// Forgets that token, so that the next one is another: for a client whose token a receiver has refused with 401.
@@ -117,7 +125,7 @@ async fn renew(inner: Arc<Inner>) {
         Ok(answer) => {
             let lifetime = Duration::from_secs(answer.expires_in);
             let renew_at = asked_at.saturating_add(jittered(lifetime.mul_f64(0.8)));
-            let held = Held { token: answer.access_token.into(), renew_at, expires_at: asked_at.saturating_add(lifetime) };
+            let held = Held { token: answer.access_token.into(), asked_at, renew_at, expires_at: asked_at.saturating_add(lifetime) };
             *state = State { held: Some(held), error: None };
         }
         Err(error) => state.error = Some(error),
@@ -176,7 +184,7 @@ impl TokenSourceBuilder {
         let url = login_url(&self.issuer).ok_or(BuildError::Options("the issuer is not a URL"))?;
         let client = match self.client {
             Some(client) => client,
-            None => fetch::client().map_err(|_| BuildError::Options("no HTTP client can be made here"))?,
+            None => fetch::client(&self.issuer).map_err(|_| BuildError::Options("no HTTP client can be made here"))?,
         };
         let (api_key, audience, clock) = (self.api_key, self.audience, self.clock);
         Ok(TokenSource(Arc::new(Inner { client, url, api_key, audience, clock, flight: Arc::default(), state: RwLock::default() })))

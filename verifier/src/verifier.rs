@@ -15,6 +15,8 @@ use crate::token::AccessToken;
 
 /// Longest leeway that makes sense: clocks that differ more are broken.
 const MAX_LEEWAY: Duration = Duration::from_mins(1);
+/// Keys are read anew at least so often.
+const MAX_INTERVAL: Duration = Duration::from_hours(24);
 
 /// Verifies the access tokens of one issuer for one receiver. Clones are cheap and share everything; the last one dropped ends the background work.
 #[derive(Clone)]
@@ -75,7 +77,8 @@ impl Verifier {
         self.counted(outcome)
     }
 
-    /// Checks the times and the status of a token of this verifier again, without any wait: for connections and work that outlast it.
+    /// Checks the times and the status of a token of this verifier again, without any wait: for connections and work that outlast it. Whether its key is still trusted only
+    /// [`Verifier::verify`] knows, from the token's text.
     ///
     /// # Errors
     /// Why it counts no longer, or cannot be judged.
@@ -274,7 +277,7 @@ impl VerifierBuilder {
         self.check()?;
         let client = match self.client {
             Some(client) => client,
-            None => crate::fetch::client().map_err(|_| BuildError::Options("no HTTP client can be made here"))?,
+            None => crate::fetch::client(&self.options.issuer).map_err(|_| BuildError::Options("no HTTP client can be made here"))?,
         };
         let (remote, keys) = crate::remote::discover(&self.options, client, self.plain_http).await?;
         let mut core = Core::new(self.options, keys);
@@ -317,6 +320,9 @@ impl VerifierBuilder {
         }
         if self.options.refresh_interval.is_zero() || self.options.provoked_refresh_interval.is_zero() {
             return Err(BuildError::Options("an interval of nothing is a flood"));
+        }
+        if self.options.refresh_interval.max(self.options.provoked_refresh_interval) > MAX_INTERVAL {
+            return Err(BuildError::Options("an interval is more than a day"));
         }
         Ok(())
     }

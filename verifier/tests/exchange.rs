@@ -116,7 +116,7 @@ async fn an_issuer_that_is_away_is_no_fault_of_the_key() {
         assert_eq!((error.status(), error.retry_after().unwrap().as_secs()), (503, 7));
     }
     assert_eq!(world.issuer.count(LOGIN), 1);
-    for page in [Page::status(500), Page::status(400), Page::status(302).with("Location", "http://127.0.0.1:1/"), Page::ok("{}")] {
+    for page in [Page::status(500), Page::status(429), Page::status(302).with("Location", "http://127.0.0.1:1/"), Page::ok("{}")] {
         world.clock.advance(30);
         world.issuer.login(KEY, page);
         assert_eq!(exchange.verify(KEY).await.unwrap_err().code(), "exchange_unavailable");
@@ -140,4 +140,16 @@ async fn a_login_is_forwarded() {
     let offline = Exchange::new(world.builder().offline(&exchange.verifier().snapshot()).unwrap());
     assert_eq!(offline.verify(KEY).await.unwrap_err().status(), 503);
     assert_eq!(exchange.verifier().audiences(), [AUDIENCE]);
+}
+
+#[tokio::test]
+async fn a_final_no_is_no_outage() {
+    let world = World::start().await;
+    let exchange = exchange(&world).await;
+    for status in [400, 403, 404] {
+        world.clock.advance(30);
+        world.issuer.login(KEY, Page::status(status));
+        let error = exchange.verify(KEY).await.unwrap_err();
+        assert_eq!((error.status(), error.code(), error.retry_after()), (403, "access_denied", None), "{status}");
+    }
 }

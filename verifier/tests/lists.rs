@@ -254,3 +254,36 @@ async fn a_list_counts_no_longer_than_its_key() {
     eventually("the keys were read twice", || world.issuer.count(JWKS) > seen + 1).await;
     assert_eq!(verifier.verify(&world.token()).await.unwrap_err().code(), "status_unavailable");
 }
+
+#[tokio::test]
+async fn of_two_lists_of_one_second_the_one_that_knows_less_does_not_count() {
+    let world = World::start().await;
+    let verifier = world.verifier().await;
+    let token = world.token();
+    world.publish_list(&[1]);
+    assert_eq!(verifier.verify(&token).await.unwrap_err(), VerifyError::Revoked);
+    // Another node, of an earlier state, in the same second.
+    world.publish_list(&[0]);
+    let seen = world.issuer.count(LIST);
+    eventually("the list was read twice", || world.issuer.count(LIST) > seen + 1).await;
+    assert_eq!(verifier.verify(&token).await.unwrap_err(), VerifyError::Revoked);
+    world.clock.advance(1);
+    world.publish_list(&[0]);
+    let seen = world.issuer.count(LIST);
+    eventually("the list was read twice", || world.issuer.count(LIST) > seen + 1).await;
+    verifier.verify(&token).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_list_from_a_future_that_was_none_does_not_stay() {
+    let world = World::start().await;
+    let verifier = world.verifier().await;
+    let token = world.token();
+    // Issuer and receiver were an hour ahead together, and are not any more.
+    world.clock.advance(3_000);
+    world.publish_list(&[0]);
+    verifier.verify(&token).await.unwrap();
+    world.clock.go_back(3_000);
+    world.publish_list(&[1]);
+    eventually("the list of now counts", || verifier.verify_held(&token).is_err_and(|error| error == VerifyError::Revoked)).await;
+}

@@ -214,7 +214,7 @@ async fn signatures() {
 #[tokio::test]
 async fn challenges_of_each_class() {
     assert_eq!(VerifyError::MissingToken.www_authenticate().unwrap(), r#"Bearer realm="hourpass""#);
-    let expired = r#"Bearer realm="hourpass", error="invalid_token", error_description="expired""#;
+    let expired = r#"Bearer realm="hourpass", error="invalid_token", error_description="the token has expired; exchange the API key for a new one""#;
     assert_eq!(VerifyError::Expired.www_authenticate().unwrap(), expired);
     assert_eq!((VerifyError::InvalidRequest.status(), VerifyError::InvalidRequest.oauth_error()), (400, Some("invalid_request")));
     let quoted = VerifyError::InsufficientScope { scope: "a\"b\\c\r\nd".to_owned() }.www_authenticate().unwrap();

@@ -42,8 +42,7 @@ async fn permissions_hold_where_they_are_given() {
     let error = token.require("models.write").unwrap_err();
     assert_eq!(error, VerifyError::InsufficientScope { scope: "models.write".to_owned() });
     assert_eq!(error.status(), 403);
-    let challenge =
-        r#"Bearer realm="hourpass", error="insufficient_scope", error_description="the permission models.write is missing", scope="models.write""#;
+    let challenge = r#"Bearer realm="hourpass", error="insufficient_scope", error_description="the permission models.write is missing; ask an administrator of the organization for it", scope="models.write""#;
     assert_eq!(error.www_authenticate().unwrap(), challenge);
 }
 

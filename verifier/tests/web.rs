@@ -164,3 +164,23 @@ async fn tower_takes_keys_where_there_is_an_exchange() {
     assert_eq!(call(layer.clone(), Some(format!("Bearer {KEY}"))).await.status().as_u16(), 200);
     assert_eq!(call(layer, Some("Bearer hp_live_1111111111".to_owned())).await.status().as_u16(), 401);
 }
+
+#[actix_web::test]
+async fn behind_another_verifier_one_has_to_show_oneself_again() {
+    let (world, other) = (World::start().await, World::start().await);
+    let inner = web::scope("/inner").app_data(web::Data::new(other.verifier().await)).service(deploy);
+    let app = init_service(App::new().app_data(web::Data::new(world.verifier().await)).wrap(from_fn(require_token)).service(inner)).await;
+    let (status, _, _, body) = ask!(app, "/inner/deploy", format!("Bearer {}", world.token()));
+    assert_eq!((status, body["error"].as_str()), (401, Some("invalid_token")), "{body}");
+}
+
+#[actix_web::test]
+async fn two_verifiers_for_one_handler_are_a_mistake() {
+    let (world, other) = (World::start().await, World::start().await);
+    let exchange = Exchange::new(other.verifier().await);
+    let app = init_service(App::new().app_data(web::Data::new(world.verifier().await)).app_data(web::Data::new(exchange)).service(deploy)).await;
+    for token in [world.token(), other.token()] {
+        let request = TestRequest::get().uri("/deploy").append_header((AUTHORIZATION, format!("Bearer {token}"))).to_request();
+        assert_eq!(call_service(&app, request).await.status(), 500);
+    }
+}

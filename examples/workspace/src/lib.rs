@@ -4,9 +4,14 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::StatusCode;
+use actix_web::middleware::{Next, from_fn};
+use actix_web::rt::time::timeout;
 use actix_web::web::{Data, Form, FormConfig, Json, Path};
 use actix_web::{App, HttpResponse, HttpServer, ResponseError, get, post};
 use hourpass_verifier::actix::Authorized;
@@ -15,6 +20,8 @@ use hourpass_verifier::{Verifier, VerifyError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+/// The longest time for a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// The greatest size of a form, in bytes.
 const FORM_LIMIT: usize = 16 * 1024;
 
@@ -58,7 +65,7 @@ async fn login(exchange: Data<Exchange>, form: Form<LoginForm>) -> Result<HttpRe
     let scope: Vec<&str> = token.scopes().collect();
     Ok(HttpResponse::Ok().insert_header(("cache-control", "no-store")).json(json!({
         "access_token": answer.access_token, "token_type": answer.token_type, "expires_in": answer.expires_in, "refresh_token": null,
-        "scope": (!scope.is_empty()).then(|| scope.join(" ")),
+        "scope": (!scope.is_empty()).then(|| scope.join(" ")), "authorization_details": token.authorization_details(),
     })))
 }
 
@@ -115,6 +122,15 @@ fn problem(status: StatusCode, code: &str, detail: &str) -> HttpResponse {
     HttpResponse::build(status).content_type("application/problem+json").body(body.to_string())
 }
 
+/// A client that sends its request a byte at a time is not waited for.
+async fn in_time<B: MessageBody + 'static>(request: ServiceRequest, next: Next<B>) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let Ok(answered) = timeout(REQUEST_TIMEOUT, next.call(request)).await else {
+        let response = problem(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request did not arrive in time; send it in one go");
+        return Err(InternalError::from_response("the request took too long", response).into());
+    };
+    answered
+}
+
 /// Serves the workspace until it is stopped. `verifier` has the workspace's audience.
 ///
 /// # Errors
@@ -124,9 +140,9 @@ pub fn serve(listener: TcpListener, verifier: Verifier) -> std::io::Result<Serve
     let app = move || {
         let bad_form = FormConfig::default().limit(FORM_LIMIT).error_handler(|error, _| {
             let response = problem(error.status_code(), "invalid_request", "send the form field password, with your API key in it");
-            actix_web::error::InternalError::from_response(error, response).into()
+            InternalError::from_response(error, response).into()
         });
-        let app = App::new().app_data(exchange.clone()).app_data(pipelines.clone()).app_data(bad_form);
+        let app = App::new().wrap(from_fn(in_time)).app_data(exchange.clone()).app_data(pipelines.clone()).app_data(bad_form);
         app.service(login).service(current_user).service(list).service(show).service(deploy).service(undeploy)
     };
     Ok(HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run())

@@ -24,6 +24,10 @@ impl Clock {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
+    pub(crate) fn go_back(&self, seconds: u64) {
+        self.0.fetch_sub(seconds, Ordering::SeqCst);
+    }
+
     pub(crate) fn now(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
     }
