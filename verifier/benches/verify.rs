@@ -104,5 +104,25 @@ fn lists(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, verify, lists);
+/// What this process holds, in KiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or_default()
+}
+
+/// What it takes to follow ten million credentials: ten lists, one in a hundred places set.
+fn memory(_: &mut Criterion) {
+    let signer = Signer::fixed("es256");
+    let uri = |number: u32| format!("{ISSUER}/status-lists/{number}");
+    let jwt = |number| list(&signer, &list_claims(&uri(number), 1, &million(), NOW, NOW + 300, 5));
+    let status_lists = (0..10).map(|number| (uri(number), jwt(number))).collect();
+    let snapshot = Snapshot { issuer: ISSUER.to_owned(), jwks: jwks(&[&signer]), status_lists };
+    let before = resident();
+    let verifier = builder().offline(&snapshot).unwrap();
+    println!("ten lists of a million places: {} KiB more in memory", resident().saturating_sub(before));
+    black_box(verifier);
+}
+
+criterion_group!(benches, memory, verify, lists);
 criterion_main!(benches);
