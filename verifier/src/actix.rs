@@ -85,7 +85,7 @@ async fn authorize(request: &HttpRequest) -> Result<(Authorized, Verifier), acti
             return Err(ErrorInternalServerError("the application's data hold a Verifier and the Exchange of another; keep one of them"));
         }
         (_, Some(exchange)) => Some(exchange.verifier()),
-        (verifier, None) => verifier.map(|verifier| verifier.get_ref()),
+        (verifier, None) => verifier.map(Data::get_ref),
     };
     let verifier = verifier.ok_or_else(|| ErrorInternalServerError("the application's data hold no hourpass_verifier::Verifier"))?;
     if let Some(judged) = request.extensions().get::<Judged>().filter(|judged| Arc::ptr_eq(&judged.verifier.0, &verifier.0)) {
