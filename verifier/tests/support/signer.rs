@@ -112,17 +112,3 @@ pub(crate) fn list_claims(uri: &str, bits: u8, packed: &[u8], iat: u64, exp: u64
 pub(crate) fn list(signer: &Signer, claims: &Value) -> String {
     signer.sign(&signer.header("statuslist+jwt").to_string(), &claims.to_string())
 }
-
-/// Makes the fixed keys, once: what it prints is `tests/keys.json`.
-#[test]
-#[ignore = "prints new keys; the vectors hang on the ones that are there"]
-fn make_keys() {
-    use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
-    let random = SystemRandom::new();
-    let es256 = || STANDARD.encode(EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap());
-    let rsa = RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
-    let rs256 = STANDARD.encode(AsDer::<Pkcs8V1Der<'_>>::as_der(&rsa).unwrap().as_ref());
-    let eddsa = STANDARD.encode(Ed25519KeyPair::generate_pkcs8(&random).unwrap());
-    let keys = json!({"es256": es256(), "es256-other": es256(), "eddsa": eddsa, "rs256": rs256});
-    println!("{}", serde_json::to_string_pretty(&keys).unwrap());
-}
