@@ -38,6 +38,7 @@ mod propagation;
 mod races;
 mod roles;
 mod running;
+mod schema;
 mod seeds;
 mod signing_keys;
 mod status;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use tokio::sync::oneshot;
 
-use crate::support::{Answer, Client, Engine, TestApp, eventually, on_both_engines};
+use crate::support::{Answer, Client, Engine, Proxy, TestApp, eventually, on_both_engines};
 
 const ACCOUNTS: &str = "/api/v1/service_accounts";
 const ASSIGNMENTS: &str = "/api/v1/role_assignments";
@@ -37,6 +37,14 @@ impl Other {
         let nodes = async || app.store.list_nodes(Duration::from_secs(10)).await.unwrap().len();
         eventually(async || nodes().await == 2).await;
         other
+    }
+
+    /// Another node with a bound of a second, whose way to the database can be cut.
+    async fn behind_a_proxy(app: &TestApp) -> (Proxy, Self) {
+        let (proxy, through) = app.database.behind_a_proxy().await;
+        let settings = [("HOURPASS_DATABASE__URL", through.as_str()), ("HOURPASS_STALENESS__BOUND", "1s"), ("HOURPASS_DATABASE__TIMEOUT", "500ms")];
+        let other = Self::beside(app, &settings).await;
+        (proxy, other)
     }
 
     async fn stop(mut self) {
@@ -282,14 +290,7 @@ async fn warm_answers_read_no_row() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_sees_nothing_refuses_and_recovers() {
     let app = TestApp::start_with(Engine::Postgres.database().await, &[("HOURPASS_STALENESS__CONFIRM_WAIT", "100ms")]).await;
-    let (proxy, through) = app.database.behind_a_proxy().await;
-    let settings = [
-        ("HOURPASS_DATABASE__URL", through.as_str()),
-        ("HOURPASS_STALENESS__BOUND", "1s"),
-        ("HOURPASS_DATABASE__TIMEOUT", "500ms"),
-        ("HOURPASS_SERVER__PUBLIC_URL", app.url.as_str()),
-    ];
-    let other = Other::beside(&app, &settings).await;
+    let (proxy, other) = Other::behind_a_proxy(&app).await;
     let admin = app.admin_client();
     let subject = Subject::make(&admin, 0).await;
     eventually(async || seen(&me(&other.client, &subject.key).await) == (200, true)).await;
@@ -339,14 +340,7 @@ async fn a_node_that_sees_nothing_refuses_and_recovers() {
 async fn a_database_that_goes_in_mid_load_costs_503s_and_nothing_else() {
     const BOUND: Duration = Duration::from_secs(1);
     let app = TestApp::start(Engine::Postgres).await;
-    let (proxy, through) = app.database.behind_a_proxy().await;
-    let settings = [
-        ("HOURPASS_DATABASE__URL", through.as_str()),
-        ("HOURPASS_STALENESS__BOUND", "1s"),
-        ("HOURPASS_DATABASE__TIMEOUT", "500ms"),
-        ("HOURPASS_SERVER__PUBLIC_URL", app.url.as_str()),
-    ];
-    let other = Other::beside(&app, &settings).await;
+    let (proxy, other) = Other::behind_a_proxy(&app).await;
     let admin = app.admin_client();
     let (kept, ended) = (Subject::make(&admin, 0).await, Subject::make(&admin, 1).await);
     for subject in [&kept, &ended] {
