@@ -238,11 +238,14 @@ impl Memory {
                     Nothing::Failed(error) => return Err(StoreError::of_another(error)),
                 },
             };
-            // What this request itself has read, is as it was after it came in, whatever is known of it.
-            if own.load(Ordering::Relaxed) || changes.hold(held.position, &held.subjects) {
+            if changes.hold(held.position, &held.subjects) {
                 return Ok(Some(Arc::clone(&held.value)));
             }
             table.invalidate(&key).await;
+            // What this request itself has read may be half from before a change and half from after it. What is read now is as it is since.
+            if own.load(Ordering::Relaxed) {
+                break;
+            }
         }
         Ok(read().await?.map(|(_, value)| Arc::new(value)))
     }
