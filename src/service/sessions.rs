@@ -1,6 +1,6 @@
 //! The sign-ins of a caller: renewed while they are used in a browser, listed, and ended.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Context;
 use super::authentication::{AuthenticationError, Caller, Principal};
@@ -40,7 +40,7 @@ impl Sessions {
             Principal::User(_) => expires_at,
         };
         tx.renew_session(caller.session_holder(), session.id, expires_at, ends_at).await?;
-        self.finish(tx, &caller, Action::SessionRenew, origin.clone(), json!({ "expires_at": expires_at })).await?;
+        self.finish(tx, &caller, Action::SessionRenew, origin.clone(), Some(json!({ "expires_at": expires_at }))).await?;
         Ok(Some(expires_at))
     }
 
@@ -62,7 +62,7 @@ impl Sessions {
         }
         let (mut tx, caller) = self.begin(caller).await?;
         tx.delete_session(caller.session_holder(), id, self.context.sources.now()).await?;
-        self.finish(tx, &caller, Action::SessionEnd, origin, json!({ "session_id": id })).await?;
+        self.finish(tx, &caller, Action::SessionEnd, origin, Some(json!({ "session_id": id }))).await?;
         Ok(true)
     }
 
@@ -74,7 +74,7 @@ impl Sessions {
         let kept = caller.session().map(|session| session.id);
         let (mut tx, caller) = self.begin(caller).await?;
         tx.delete_other_sessions(caller.session_holder(), kept, self.context.sources.now()).await?;
-        self.finish(tx, &caller, Action::SessionEnd, origin, json!({ "sessions": "all others" })).await
+        self.finish(tx, &caller, Action::SessionEnd, origin, Some(json!({ "sessions": "all others" }))).await
     }
 
     /// Ends the sign-in that the caller called with, and the tokens that it yielded. Whoever called with a key, or with a key's token, has none to end.
@@ -86,7 +86,7 @@ impl Sessions {
         let mut tx = self.context.store.begin().await?;
         // Without looking at the caller again: whoever was deactivated meanwhile may end what they began, too.
         tx.delete_session(caller.session_holder(), id, self.context.sources.now()).await?;
-        self.finish(tx, caller, Action::UserSignOut, origin, json!({})).await
+        self.finish(tx, caller, Action::UserSignOut, origin, None).await
     }
 
     /// Begins a change of the caller's sign-ins, and looks at the caller again.
@@ -99,14 +99,7 @@ impl Sessions {
         Ok((tx, caller))
     }
 
-    async fn finish(
-        &self,
-        mut tx: Tx,
-        caller: &Caller,
-        action: Action,
-        origin: Origin,
-        details: serde_json::Value,
-    ) -> Result<(), AuthenticationError> {
+    async fn finish(&self, mut tx: Tx, caller: &Caller, action: Action, origin: Origin, details: Option<Value>) -> Result<(), AuthenticationError> {
         let now = self.context.sources.now();
         let event = Event {
             id: AuditEventId::generate(now, self.context.sources.random()),
@@ -121,7 +114,7 @@ impl Sessions {
             outcome: Outcome::Granted,
             origin,
             token_expires_at: None,
-            details: details.as_object().filter(|members| !members.is_empty()).is_some().then_some(details),
+            details,
         };
         tx.insert_event(&event).await?;
         Ok(tx.commit().await?)

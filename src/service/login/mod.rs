@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Context;
 use super::memory::{Known, WorkspaceName};
@@ -370,15 +370,6 @@ impl Login {
             return Err(LoginError::TokenTooLarge(access_token.len()));
         }
 
-        let mut details = json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope });
-        if let Some(members) = details.as_object_mut() {
-            if !claims.authorization_details.is_empty() {
-                members.insert("authorization_details".to_owned(), json!(claims.authorization_details));
-            }
-            if browser {
-                members.insert("session".to_owned(), json!("in a browser"));
-            }
-        }
         let event = Event {
             id: AuditEventId::generate(now, self.context.sources.random()),
             organization_id: Some(claims.org_id),
@@ -389,7 +380,7 @@ impl Login {
             outcome: Outcome::Granted,
             origin: origin.clone(),
             token_expires_at: Some(Timestamp::from_seconds(claims.exp)),
-            details: Some(details),
+            details: Some(on_record(&claims, browser)),
         };
         // The token leaves only after its record is durable.
         match sign_in {
@@ -494,6 +485,20 @@ impl Login {
         let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details: None };
         self.recorder.record(event).await
     }
+}
+
+/// What the audit trail says of an issued token.
+fn on_record(claims: &AccessTokenClaims, browser: bool) -> Value {
+    let mut details = json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope });
+    if let Some(members) = details.as_object_mut() {
+        if !claims.authorization_details.is_empty() {
+            members.insert("authorization_details".to_owned(), json!(claims.authorization_details));
+        }
+        if browser {
+            members.insert("session".to_owned(), json!("in a browser"));
+        }
+    }
+    details
 }
 
 /// A receiver that was asked for, in the caller's own words: cut, and left out where they could be a secret in the wrong field.
