@@ -5,6 +5,7 @@
 mod api;
 mod body;
 mod credential;
+mod dashboard;
 mod error;
 mod health;
 mod login;
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Signing, Sources, StatusPublisher};
 use crate::store::Store;
 
+pub use dashboard::{PAGES, PageSpec, pages};
 pub use error::CODES;
 pub use metrics::Metrics;
 pub use middleware::every_request;

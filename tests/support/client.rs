@@ -1,6 +1,7 @@
 //! A caller, and what it was answered.
 
 use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
@@ -61,7 +62,7 @@ impl Answer {
 
 impl Client {
     pub fn new(base: &str) -> Self {
-        Self { http: reqwest::Client::builder().no_proxy().build().unwrap(), base: base.to_owned(), bearer: None }
+        Self { http: reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().unwrap(), base: base.to_owned(), bearer: None }
     }
 
     pub fn with(&self, credential: &str) -> Self {
