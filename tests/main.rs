@@ -18,6 +18,7 @@ mod attacks;
 mod audit;
 mod bad_input;
 mod command_line;
+mod dashboard;
 mod durability;
 mod enforcement;
 mod escalation;

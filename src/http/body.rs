@@ -95,6 +95,12 @@ impl Form {
         }
         Ok(value.filter(|value| !value.is_empty()))
     }
+
+    /// Takes all values of a field out, such as those of the boxes of this name that were checked.
+    pub(super) fn take_all(&mut self, name: &str) -> Vec<String> {
+        let values = self.0.iter_mut().filter(|(other, _)| other == name);
+        values.map(|(_, value)| std::mem::take(&mut **value)).filter(|value| !value.is_empty()).collect()
+    }
 }
 
 /// The WHATWG's decoding, but strict: what is not UTF-8 is refused, not replaced.
