@@ -70,7 +70,11 @@ const fn may(permission: Permission) -> Needs {
 
 pages! {
     "/static/{name}" { GET assets::get, Nothing; }
-    "/sign-in" { GET sign_in::show, Nothing; }
+    "/sign-in" {
+        GET sign_in::show, Nothing;
+        POST sign_in::sign_in, Nothing;
+    }
+    "/sign-out" { POST sign_in::sign_out, Needs::Credential; }
     "/service-accounts" { GET service_accounts::list, may(Permission::SERVICE_ACCOUNTS_READ); }
     "/service-accounts/new" {
         GET service_accounts::new, may(Permission::SERVICE_ACCOUNTS_MANAGE);
