@@ -68,7 +68,7 @@ impl Visit {
         page(StatusCode::OK, view)
     }
 
-    /// Answers with a page and this status, such as that of a form with mistakes.
+    /// Answers with a page and this status, such as that of a form with mistakes. What is not there is an error instead: the middleware makes its page.
     #[expect(clippy::unused_self, reason = "who shows a page has been let in")]
     pub(super) fn show_with(&self, status: StatusCode, view: &impl Template) -> Result<HttpResponse, ApiError> {
         page(status, view)
