@@ -98,7 +98,7 @@ impl FromRequest for Visit {
 }
 
 /// A page, with the headers that keep it safe.
-pub(super) fn page(status: StatusCode, view: &impl Template) -> Result<HttpResponse, ApiError> {
+pub(in crate::http) fn page(status: StatusCode, view: &impl Template) -> Result<HttpResponse, ApiError> {
     let html = view.render().map_err(|error| ApiError::from_internal(&error))?;
     let mut response = HttpResponse::build(status);
     for header in [
@@ -114,6 +114,6 @@ pub(super) fn page(status: StatusCode, view: &impl Template) -> Result<HttpRespo
 }
 
 /// To be asked for with `GET`, whatever the method was.
-pub(super) fn see_other(target: &str) -> HttpResponse {
+pub(in crate::http) fn see_other(target: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, target)).insert_header((CACHE_CONTROL, "no-store")).finish()
 }
