@@ -29,8 +29,8 @@ mod frame;
 mod mistakes;
 mod moment;
 mod service_accounts;
-mod sign_in;
-mod visit;
+pub(super) mod sign_in;
+pub(super) mod visit;
 
 use actix_web::web::{self, ServiceConfig};
 
