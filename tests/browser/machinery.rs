@@ -45,7 +45,10 @@ async fn form() -> (Elsewhere, Browser) {
 async fn things_are_found_by_what_they_are_called() {
     let (_site, browser) = form().await;
     assert_eq!((browser.heading().await, browser.title().await, browser.status().await), ("A form".to_owned(), "A form".to_owned(), 200));
-    assert_eq!((browser.value("Name").await.as_str(), browser.value("Kind").await.as_str(), browser.value("Agreed").await.as_str()), ("before", "small", "off"));
+    assert_eq!(
+        (browser.value("Name").await.as_str(), browser.value("Kind").await.as_str(), browser.value("Agreed").await.as_str()),
+        ("before", "small", "off")
+    );
     assert!(browser.offers("Save").await && !browser.offers("Hidden").await && !browser.asks_for("secret").await && browser.asks_for("Kind").await);
     browser.fill("Name", "after").await;
     browser.fill("Kind", "large").await;
@@ -108,7 +111,14 @@ async fn barriers_are_found_under_any_policy() {
     browser.looks_good("form").await;
     // A page that forbids scripts, and more, is looked at all the same.
     let policy = r#"<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'self'">"#;
-    site.put("/barrier", &FORM.replace("<head>", &format!("<head>{policy}")).replace("<style>", "<!--").replace("</style>", "-->").replace("<label for=\"name\">Name</label>", ""));
+    site.put(
+        "/barrier",
+        &FORM
+            .replace("<head>", &format!("<head>{policy}"))
+            .replace("<style>", "<!--")
+            .replace("</style>", "-->")
+            .replace("<label for=\"name\">Name</label>", ""),
+    );
     browser.goto("/barrier").await;
     let barriers = complaint(browser.axe()).await;
     assert!(barriers.contains("label (critical)") && barriers.contains("#name"), "{barriers}");
@@ -136,5 +146,26 @@ async fn what_was_copied_can_be_read() {
     assert_eq!((&cookie["value"], &cookie["httpOnly"]), (&"1".into(), &true.into()));
     browser.forget_cookies().await;
     assert!(browser.cookies().await.is_empty());
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_can_be_without_scripts() {
+    let site = Elsewhere::start().await;
+    site.put("/", &FORM.replace("</form>", "</form><p>still</p><script>document.querySelector('p').textContent = 'moved'</script>"));
+    site.put("/done", &page("done"));
+    let browser = Browser::open_at(&site.url).await;
+    browser.goto("/").await;
+    browser.has("moved").await;
+    browser.close().await;
+
+    let browser = Browser::without_scripts(&site.url).await;
+    browser.goto("/").await;
+    browser.has("still").await;
+    browser.fill("Name", "plain").await;
+    browser.tick("Agreed").await;
+    browser.press("Save").await;
+    browser.arrives("/done?name=plain&kind=small&agreed=on&secret=Name").await;
+    browser.screenshot("plain").await;
     browser.close().await;
 }

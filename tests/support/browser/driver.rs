@@ -62,7 +62,7 @@ pub(super) async fn start(scripts: bool) -> (WebDriver, tempfile::TempDir, Semap
     let driver = tokio::task::spawn_blocking(|| &*DRIVER).await.unwrap();
     let profile = tempfile::tempdir_in(&driver.folder).unwrap();
     // Whatever the environment says of proxies, the driver is on this machine.
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
     let started = WebDriver::builder(&driver.url, capabilities(profile.path().to_str().unwrap(), scripts)).client(client).await;
     (started.unwrap_or_else(|error| panic!("no browser: {error}")), profile, place)
 }

@@ -95,7 +95,8 @@ impl Browser {
         let tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
         let options = json!({ "runOnly": { "type": "tag", "values": tags }, "resultTypes": ["violations"], "preload": false });
         let found = self.ask(&format!("axe.run(document, {options}).then((result) => result.violations)")).await;
-        let serious: Vec<String> = found.as_array().unwrap().iter().filter(|it| it["impact"] == "serious" || it["impact"] == "critical").map(told).collect();
+        let serious: Vec<String> =
+            found.as_array().unwrap().iter().filter(|it| it["impact"] == "serious" || it["impact"] == "critical").map(told).collect();
         let (theme, width) = (*self.theme.borrow(), *self.width.borrow());
         assert!(serious.is_empty(), "barriers at {} ({theme:?}, {width} wide):\n{}", self.current_url().await, serious.join("\n"));
     }
@@ -128,7 +129,9 @@ impl Browser {
 fn told(violation: &Value) -> String {
     let said = |value: &Value| value.as_str().map_or_else(|| value.to_string(), |text| text.replace('\n', "\n        "));
     let nodes = violation["nodes"].as_array().map_or(&[][..], Vec::as_slice);
-    let places: Vec<String> =
-        nodes.iter().map(|node| format!("    {}\n      {}\n        {}", said(&node["target"][0]), said(&node["html"]), said(&node["failureSummary"]))).collect();
+    let places: Vec<String> = nodes
+        .iter()
+        .map(|node| format!("    {}\n      {}\n        {}", said(&node["target"][0]), said(&node["html"]), said(&node["failureSummary"])))
+        .collect();
     format!("  {} ({}): {}\n{}", said(&violation["id"]), said(&violation["impact"]), said(&violation["help"]), places.join("\n"))
 }

@@ -50,8 +50,8 @@ impl Browser {
     }
 
     /// One in which pages have no scripts.
-    pub async fn without_scripts(app: &TestApp) -> Self {
-        Self::start(&app.url, false).await
+    pub async fn without_scripts(url: &str) -> Self {
+        Self::start(url, false).await
     }
 
     async fn start(url: &str, scripts: bool) -> Self {
@@ -152,7 +152,7 @@ impl Browser {
     /// The first heading.
     pub async fn heading(&self) -> String {
         let heading = self.ask("document.querySelector('h1')?.innerText").await;
-        heading.as_str().map(str::trim).unwrap_or_else(|| panic!("the page has no h1")).to_owned()
+        heading.as_str().map_or_else(|| panic!("the page has no h1"), str::trim).to_owned()
     }
 
     /// Waits until the page says `text`.
@@ -230,21 +230,13 @@ impl Browser {
 
     /// Ticks the box, or chooses the option, with this label.
     pub async fn tick(&self, label: &str) {
-        self.set_ticked(label, true).await;
-    }
-
-    pub async fn untick(&self, label: &str) {
-        self.set_ticked(label, false).await;
-    }
-
-    async fn set_ticked(&self, label: &str, ticked: bool) {
         let field = self.field(label).await;
-        if field.is_selected().await.unwrap() != ticked {
+        if !field.is_selected().await.unwrap() {
             // The label serves as well as the box, which may be hidden behind a prettier one.
             let script = "const box = arguments[0]; (box.checkVisibility() ? box : box.labels[0]).click()";
             self.driver.execute(script, vec![field.to_json().unwrap()]).await.unwrap();
         }
-        assert_eq!(field.is_selected().await.unwrap(), ticked, "{label}");
+        assert!(field.is_selected().await.unwrap(), "{label}");
     }
 
     /// Clicks the button or link called so.
@@ -283,7 +275,7 @@ impl Browser {
     pub async fn keyboard(&self, keys: &str) {
         let keys = match keys {
             "Tab" => Key::Tab.into(),
-            "Shift+Tab" => thirtyfour::TypingData::from(Key::Shift + Key::Tab),
+            "Shift+Tab" => Key::Shift + Key::Tab,
             "Enter" => Key::Enter.into(),
             "Space" => Key::Space.into(),
             "Escape" => Key::Escape.into(),
@@ -297,7 +289,8 @@ impl Browser {
 
     /// What has the focus: how it is called, or its element if it is not called anything.
     pub async fn focused(&self) -> String {
-        let script = format!("{FIND}\nconst it = document.activeElement; return label(it) || (it === document.body ? '' : caption(it)) || it.localName;");
+        let script =
+            format!("{FIND}\nconst it = document.activeElement; return label(it) || (it === document.body ? '' : caption(it)) || it.localName;");
         self.driver.execute(script, Vec::new()).await.unwrap().convert().unwrap()
     }
 
@@ -337,7 +330,7 @@ impl Browser {
         self.press("Sign in").await;
     }
 
-    /// All cookies for the app, as the DevTools protocol describes them.
+    /// All cookies for the app, as the `DevTools` protocol describes them.
     pub async fn cookies(&self) -> Vec<Value> {
         self.cdp("Network.getCookies", json!({ "urls": [self.url] })).await["cookies"].as_array().unwrap().clone()
     }
@@ -391,7 +384,7 @@ impl Browser {
         self.record.borrow_mut().take(&console, &network);
     }
 
-    /// A command of the DevTools protocol.
+    /// A command of the `DevTools` protocol.
     pub async fn cdp(&self, method: &str, parameters: Value) -> Value {
         self.driver.cdp().send_raw(method, parameters).await.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
