@@ -41,6 +41,7 @@ mod roles;
 mod running;
 mod schema;
 mod seeds;
+mod sessions;
 mod signing_keys;
 mod status;
 mod store;

@@ -35,7 +35,7 @@ fn bits(list: &str) -> Vec<u8> {
 }
 
 /// Whether a list says that a token counts no more.
-async fn ended(client: &Client, token: &str) -> bool {
+pub async fn ended(client: &Client, token: &str) -> bool {
     let (index, uri) = index(token);
     let list = get(client, &uri[uri.find("/status-lists").unwrap()..], &[]).await;
     assert_eq!(list.status, 200, "{}", list.text);

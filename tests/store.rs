@@ -16,7 +16,7 @@ use hourpass::domain::permission::Permission;
 use hourpass::domain::role::built_in;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::domain::time::Timestamp;
-use hourpass::store::{AccountFilter, Db, EventFilter, Holder, KeyFilter, Member, Store, StoreError, StoredSigningKey};
+use hourpass::store::{AccountFilter, Db, EventFilter, Holder, KeyFilter, Member, NewSession, Store, StoreError, StoredSigningKey};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -284,7 +284,11 @@ on_both_engines! {
         let (store, one, _) = two_organizations(&database).await;
         let email = Email::parse("ada@example.com").unwrap();
         let user = User { id: UserId(Uuid::from_u128(10)), organization_id: one.id, email: email.clone(), name: "Ada".to_owned(), active: true, has_password: false, created_at: NOW };
-        let session = |number, expires_at| Session { id: SessionId(Uuid::from_u128(number)), user_id: user.id, expires_at };
+        let origin = Origin::default();
+        let session = |number, expires_at| {
+            let session = Session { id: SessionId(Uuid::from_u128(number)), created_at: NOW, expires_at, renewable_until: None };
+            NewSession { session, cookie: None, origin: &origin }
+        };
         let later = NOW.plus(Duration::from_mins(1));
         let mut tx = store.begin().await.unwrap();
         tx.insert_user(&user).await.unwrap();
@@ -293,10 +297,10 @@ on_both_engines! {
         // A stronger hash of the same password is no other password.
         tx.replace_password_hash(user.id, version, &SecretString::from("hash")).await.unwrap();
         tx.replace_password_hash(user.id, version - 1, &SecretString::from("late")).await.unwrap();
-        assert!(tx.insert_session(&session(20, NOW.minus(Duration::from_hours(25))), version, NOW).await.unwrap().is_some());
-        assert!(tx.insert_session(&session(21, later), version, NOW).await.unwrap().is_some());
+        assert!(tx.insert_session(&session(20, NOW.minus(Duration::from_hours(25))), user.id, version).await.unwrap().is_some());
+        assert!(tx.insert_session(&session(21, later), user.id, version).await.unwrap().is_some());
         // The password was replaced since it was compared.
-        assert!(tx.insert_session(&session(22, later), version - 1, NOW).await.unwrap().is_none());
+        assert!(tx.insert_session(&session(22, later), user.id, version - 1).await.unwrap().is_none());
         tx.commit().await.unwrap();
 
         let stored = store.find_password(&email).await.unwrap().unwrap();

@@ -19,7 +19,7 @@ use crate::domain::id::NodeId;
 use crate::http::{self, Limits, Metrics, State};
 use crate::service::{
     Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, Recorder,
-    Rules, Signing, SigningError, Sources, StatusPublisher, StatusRules, Upkeep, Usage,
+    Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Upkeep, Usage,
 };
 use crate::store::{Store, StoreError};
 
@@ -113,7 +113,8 @@ impl Application {
         let status = StatusRules { ttl: config.status_list.ttl, lifetime: config.status_list.lifetime };
         let state = web::Data::new(State {
             status: StatusPublisher::new(store.clone(), Arc::clone(&signing), sources.clone(), issuer.clone(), status),
-            login: Login::new(context.clone(), passwords.clone(), recorder),
+            login: Login::new(context.clone(), passwords.clone(), recorder, config.sessions.max_age),
+            sessions: Sessions::new(context.clone()),
             authenticator: Authenticator::new(context, config.api_keys.direct_use),
             management: Management::new(store.clone(), sources.clone(), passwords, rules),
             audit_log: AuditLog::new(store.clone(), sources.clone()),

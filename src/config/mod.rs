@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub use layers::{ConfigError, Layers};
-pub use sections::{ApiKeys, Audit, Bootstrap, Cache, Database, Log, LogFormat, Passwords, Server, Signing, Staleness, StatusList, Users};
+pub use sections::{ApiKeys, Audit, Bootstrap, Cache, Database, Log, LogFormat, Passwords, Server, Sessions, Signing, Staleness, StatusList, Users};
 
 /// Every setting.
 #[derive(Debug)]
@@ -28,6 +28,8 @@ pub struct Config {
     pub staleness: Staleness,
     /// `[status_list]`
     pub status_list: StatusList,
+    /// `[sessions]`
+    pub sessions: Sessions,
     /// `[cache]`
     pub cache: Cache,
     /// `[users]`
@@ -60,6 +62,7 @@ impl Config {
             passwords: Passwords::read(&layers)?,
             staleness: Staleness::read(&layers)?,
             status_list: StatusList::read(&layers)?,
+            sessions: Sessions::read(&layers)?,
             cache: Cache::read(&layers)?,
             users: Users::read(&layers)?,
             bootstrap: Bootstrap::read(&layers)?,

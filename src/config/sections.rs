@@ -222,6 +222,19 @@ impl StatusList {
     }
 }
 
+/// Sign-ins in a browser.
+#[derive(Debug)]
+pub struct Sessions {
+    /// How long one may last in all, however much it is used.
+    pub max_age: Duration,
+}
+
+impl Sessions {
+    pub(super) fn read(layers: &Layers) -> Result<Self, ConfigError> {
+        Ok(Self { max_age: layers.duration("sessions.max_age", 60 * MINUTE..=30 * 24 * 60 * MINUTE)? })
+    }
+}
+
 /// What is held in memory.
 #[derive(Debug)]
 pub struct Cache {

@@ -33,6 +33,12 @@ impl KeyPrefix {
         Self("hp_invite_".to_owned())
     }
 
+    /// What the content of a session's cookie begins with, for the same reason.
+    #[must_use]
+    pub fn session() -> Self {
+        Self("hp_session_".to_owned())
+    }
+
     /// A letter, then letters, digits and `_`, the last of them `_`; at most [`KeyPrefix::MAX`] characters.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ impl From<&KeyCredential> for Actor {
             id: Some(credential.account.id.0),
             name: credential.account.name.to_string(),
             api_key_id: Some(credential.key.id),
-            session_id: Some(credential.value.grant),
+            session_id: Some(credential.session.map_or(credential.value.grant, |session| session.id)),
         }
     }
 }
@@ -202,6 +202,10 @@ pub enum Action {
     UserResetPassword,
     /// A user signed out.
     UserSignOut,
+    /// A sign-in in a browser was renewed by its use.
+    SessionRenew,
+    /// Someone ended sign-ins of theirs.
+    SessionEnd,
     /// A permission was added to the catalogue.
     PermissionCreate,
     /// A permission of the catalogue was described anew.
@@ -238,7 +242,7 @@ pub enum Action {
 
 impl Action {
     /// Every one of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::TokenIssue,
         Self::OrganizationCreate,
         Self::OrganizationUpdate,
@@ -268,6 +272,8 @@ impl Action {
         Self::UserChangePassword,
         Self::UserResetPassword,
         Self::UserSignOut,
+        Self::SessionRenew,
+        Self::SessionEnd,
         Self::PermissionCreate,
         Self::PermissionUpdate,
         Self::PermissionDelete,
@@ -319,6 +325,8 @@ impl Action {
             Self::UserChangePassword => "user.change_password",
             Self::UserResetPassword => "user.reset_password",
             Self::UserSignOut => "user.sign_out",
+            Self::SessionRenew => "session.renew",
+            Self::SessionEnd => "session.end",
             Self::PermissionCreate => "permission.create",
             Self::PermissionUpdate => "permission.update",
             Self::PermissionDelete => "permission.delete",

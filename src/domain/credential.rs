@@ -51,6 +51,8 @@ pub struct KeyCredential {
     pub value: KeyValue,
     /// Where the status lists speak of that value; nothing where it ended so long ago that they don't.
     pub status: Option<StatusIndex>,
+    /// The sign-in in a browser that stands for it, where it is one; then `status` is that of the sign-in.
+    pub session: Option<Session>,
 }
 
 impl KeyCredential {

@@ -1,5 +1,7 @@
 //! The things that Hourpass keeps.
 
+use std::time::Duration;
+
 use super::attributes::{CustomClaims, Labels};
 use super::id::{ApiKeyId, KeyValueId, OrganizationId, ProjectId, ServiceAccountId, SessionId, TeamId, UserId, WorkspaceId};
 use super::name::{Audience, Email, Invalid, Name, Slug, WorkspaceUrl};
@@ -219,20 +221,75 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
-/// A person's sign-in. Tokens that it yielded end with it.
-#[derive(Clone, Debug)]
+/// A sign-in: of a person, or in a browser of a service account. Tokens that it yielded end with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Its id: the `sid` of its tokens.
     pub id: SessionId,
-    /// Whose it is.
-    pub user_id: UserId,
+    /// When it began.
+    pub created_at: Timestamp,
     /// From when on it is over.
     pub expires_at: Timestamp,
+    /// For one in a browser: until when its use renews it.
+    pub renewable_until: Option<Timestamp>,
+}
+
+impl Session {
+    /// How long a sign-in lasts without being renewed, and so how long its token lives.
+    pub const LIFETIME: Duration = Duration::from_hours(1);
+
+    /// One that begins `now`: in a browser one whose use renews it for `longest` in all.
+    #[must_use]
+    pub fn begin(id: SessionId, now: Timestamp, longest: Option<Duration>) -> Self {
+        let renewable_until = longest.map(|longest| now.plus(longest));
+        let expires_at = now.plus(Self::LIFETIME);
+        Self { id, created_at: now, expires_at: renewable_until.map_or(expires_at, |end| expires_at.min(end)), renewable_until }
+    }
+
+    /// Whether it counts at `now`.
+    #[must_use]
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        now < self.expires_at
+    }
+
+    /// Until when its use at `now` renews it; nothing where it is still too new for that, is over, or has come to its end.
+    #[must_use]
+    pub fn renewed(&self, now: Timestamp) -> Option<Timestamp> {
+        let expires_at = now.plus(Self::LIFETIME).min(self.renewable_until?);
+        let due = now.plus(Self::LIFETIME / 2) >= self.expires_at;
+        (self.is_valid(now) && due && expires_at > self.expires_at).then_some(expires_at)
+    }
+}
+
+/// A sign-in as its owner sees it in a list.
+#[derive(Clone, Debug)]
+pub struct SessionDetails {
+    /// The sign-in.
+    pub session: Session,
+    /// From which address it began.
+    pub address: Option<String>,
+    /// With which `User-Agent` it began.
+    pub user_agent: Option<String>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_in_a_browser_is_renewed_in_its_second_half_and_up_to_its_end() {
+        let at = |minutes: u64| Timestamp::from_seconds(1_000_000).plus(Duration::from_mins(minutes));
+        let id = SessionId(uuid::Uuid::nil());
+        let session = Session::begin(id, at(0), Some(Duration::from_mins(150)));
+        assert_eq!((session.expires_at, session.renewed(at(29)), session.renewed(at(60))), (at(60), None, None));
+        assert_eq!(session.renewed(at(30)), Some(at(90)));
+        let renewed = Session { expires_at: at(120), ..session };
+        assert_eq!(renewed.renewed(at(119)), Some(at(150)));
+        let last = Session { expires_at: at(150), ..session };
+        assert_eq!((last.renewed(at(149)), last.is_valid(at(149)), last.is_valid(at(150))), (None, true, false));
+        assert_eq!(Session::begin(id, at(0), None).renewed(at(40)), None);
+        assert_eq!(Session::begin(id, at(0), Some(Duration::from_mins(5))).expires_at, at(5));
+    }
 
     #[test]
     fn a_key_lives_as_long_as_the_organization_allows() {

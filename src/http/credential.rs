@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::State;
 use super::body;
+use super::cookie;
 use super::error::ApiError;
 use super::routes::{Needs, needs};
 use crate::domain::api_key::without_keys;
@@ -23,7 +24,7 @@ use crate::service::{Caller, ManagementError, Propagation};
 /// How many nodes there are, and how many answer by a change, where an answer has no body (RFC 9651, section 3.2).
 const PROPAGATION: HeaderName = HeaderName::from_static("hourpass-propagation");
 
-/// A request by someone who proved who they are, by `Authorization: Bearer` (RFC 6750, section 2.1), and who holds what the route needs: in the whole
+/// A request by someone who proved who they are, by `Authorization: Bearer` (RFC 6750, section 2.1) or by the cookie of their session, and who holds what the route needs: in the whole
 /// organization, or in a part of it. Whether it is the right part, the use case decides. The body is not read yet.
 pub(super) struct Call {
     pub(super) state: web::Data<State>,
@@ -57,6 +58,13 @@ impl Call {
         HttpResponse::NoContent().insert_header((PROPAGATION, format!("live_nodes={live_nodes}, confirmed={confirmed}"))).finish()
     }
 
+    /// Has the browser that asks forget its cookie, where it sent one.
+    pub(super) fn forget_cookie(&self) {
+        if cookie::presented(&self.state, &self.request).is_some() {
+            cookie::clear(&self.state, &self.request);
+        }
+    }
+
     /// Reads a JSON object. To be called once.
     pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
         let payload = self.payload.take().ok_or_else(|| ApiError::invalid_request("the body was read already"))?;
@@ -86,7 +94,12 @@ impl FromRequest for Call {
             let wrong = || ApiError::new("internal_error", "the server was put together wrongly");
             let state = request.app_data::<web::Data<State>>().cloned().ok_or_else(wrong)?;
             let origin = origin(&state, &request);
-            let caller = state.authenticator.authenticate(&bearer(&request)?, &origin).await?;
+            // A header wins over a cookie, which may be there without anybody's doing.
+            let cookie = if request.headers().contains_key(AUTHORIZATION) { None } else { cookie::presented(&state, &request) };
+            let caller = match cookie {
+                Some(cookie) => Box::pin(cookie::authenticate(&state, &request, cookie, &origin)).await?,
+                None => state.authenticator.authenticate(&bearer(&request)?, &origin).await?,
+            };
             let needs = request.match_pattern().and_then(|path| needs(request.method(), &path)).ok_or_else(wrong)?;
             if let Needs::Permission(permission) = needs
                 && !caller.access.holds_somewhere(permission)

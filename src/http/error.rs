@@ -34,6 +34,7 @@ pub const CODES: &[Row] = &[
     ("wrong_password", 403, "Wrong password", "access_denied"),
     ("permission_denied", 403, "Not permitted", "access_denied"),
     ("access_denied", 403, "No access", "access_denied"),
+    ("cross_site_request", 403, "From another site", "access_denied"),
     ("not_found", 404, "Not found", "invalid_request"),
     ("method_not_allowed", 405, "Method not allowed", "invalid_request"),
     ("not_acceptable", 406, "Not in that form", "invalid_request"),
@@ -168,7 +169,7 @@ impl ApiError {
             401 => {
                 response.insert_header((WWW_AUTHENTICATE, self.challenge()));
             }
-            403 if !self.login => {
+            403 if !self.login && code != "cross_site_request" => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"hourpass\", error=\"insufficient_scope\""));
             }
             429 | 503 => {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::State;
 use super::body::Form;
+use super::cookie;
 use super::credential::{Call, origin};
 use super::error::ApiError;
 use crate::domain::api_key::RawApiKey;
@@ -39,8 +40,13 @@ pub(super) struct WorkspaceLoginAnswer {
 
 /// For Hourpass itself, or for the workspace that the form names.
 pub(super) async fn auth_login(state: Data<State>, request: HttpRequest, payload: Payload) -> Result<Json<AuthLoginAnswer>, ApiError> {
-    let issued = exchange(&state, &request, payload, |named| Ok(named.unwrap_or(Receiver::Hourpass))).await.map_err(ApiError::at_login)?;
-    let Issued { access_token, expires_in, .. } = issued;
+    // Called by a page of ours, the browser is signed in.
+    let browser = cookie::same_origin(&state, &request);
+    let issued = exchange(&state, &request, payload, browser, |named| Ok(named.unwrap_or(Receiver::Hourpass))).await.map_err(ApiError::at_login)?;
+    let Issued { access_token, expires_in, cookie, .. } = issued;
+    if let Some(cookie) = cookie {
+        cookie::replace(&state, &request, &cookie).await;
+    }
     Ok(Json(AuthLoginAnswer { access_token, token_type: "bearer", expires_in, device_id: None, device_metadata: None }))
 }
 
@@ -50,7 +56,7 @@ pub(super) async fn workspace_login(state: Data<State>, request: HttpRequest, pa
     // A client may write the port of the scheme, which a workspace's URL leaves out.
     let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
     let host = host.strip_suffix(":443").or_else(|| host.strip_suffix(":80")).map(str::to_owned).unwrap_or(host);
-    let issued = exchange(&state, &request, payload, |named| Ok(named.unwrap_or(Receiver::Host(host)))).await;
+    let issued = exchange(&state, &request, payload, false, |named| Ok(named.unwrap_or(Receiver::Host(host)))).await;
     issued.map(workspace_answer).map_err(ApiError::at_login)
 }
 
@@ -61,7 +67,7 @@ pub(super) async fn workspace_login_by_path(
     request: HttpRequest,
     payload: Payload,
 ) -> Result<Json<WorkspaceLoginAnswer>, ApiError> {
-    let issued = exchange(&state, &request, payload, |named| match named {
+    let issued = exchange(&state, &request, payload, false, |named| match named {
         Some(Receiver::Workspace(reference)) if reference != Reference::from(workspace.as_str()) => {
             Err(ApiError::invalid_request(format!("the form names the workspace {reference}, and the path another; name one")))
         }
@@ -71,13 +77,14 @@ pub(super) async fn workspace_login_by_path(
     issued.await.map(workspace_answer).map_err(ApiError::at_login)
 }
 
-/// Ends the sign-in of a person whose token this is. Asked with a key, or with a key's token, there is nothing to end, and that is no error.
+/// Ends the session whose cookie or token this is. Asked with a key, or with a key's token, there is nothing to end, and that is no error.
 pub(super) async fn logout(call: Call) -> Result<HttpResponse, ApiError> {
-    call.state.authenticator.sign_out(&call.caller, call.origin.clone()).await?;
+    call.state.sessions.sign_out(&call.caller, call.origin.clone()).await?;
+    call.forget_cookie();
     Ok(call.done().await)
 }
 
-fn workspace_answer(Issued { access_token, expires_in, scope, authorization_details }: Issued) -> Json<WorkspaceLoginAnswer> {
+fn workspace_answer(Issued { access_token, expires_in, scope, authorization_details, .. }: Issued) -> Json<WorkspaceLoginAnswer> {
     Json(WorkspaceLoginAnswer { access_token, token_type: "bearer", expires_in, refresh_token: None, scope, authorization_details })
 }
 
@@ -86,19 +93,25 @@ async fn exchange(
     state: &State,
     request: &HttpRequest,
     payload: Payload,
+    browser: bool,
     receiver: impl FnOnce(Option<Receiver>) -> Result<Receiver, ApiError>,
 ) -> Result<Issued, ApiError> {
     let mut form = Form::read(request, payload, state.limits).await?;
+    let presented = presented(&mut form)?;
+    let receiver = receiver(named_receiver(&mut form)?)?;
+    let wish = LoginRequest { presented, receiver, scope: form.take("scope")?, browser, origin: origin(state, request) };
+    Ok(state.login.login(wish).await?)
+}
+
+/// What a form presents: an API key as the password, or a person's address and password.
+fn presented(form: &mut Form) -> Result<Presented, ApiError> {
     // An Authorization header does not count here, nor do grant_type, client_id and client_secret: client libraries send all of them.
     let password = form.take("password")?;
     let password = password.ok_or_else(|| ApiError::invalid_request("the field password is missing or empty; send your API key in it"))?;
-    let presented = match form.take("username")? {
+    Ok(match form.take("username")? {
         Some(email) => Presented::Password { email, password: password.into() },
         None => Presented::ApiKey(RawApiKey::from_presented(password)),
-    };
-    let receiver = receiver(named_receiver(&mut form)?)?;
-    let wish = LoginRequest { presented, receiver, scope: form.take("scope")?, origin: origin(state, request) };
-    Ok(state.login.login(wish).await?)
+    })
 }
 
 /// The receiver that the form names: `workspace`, or a URI in `audience` or `resource` (RFC 8707).

@@ -5,12 +5,16 @@ use std::time::Instant;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, web};
 use tracing::Instrument;
 
 use super::State;
+use super::cookie::SetCookie;
 use super::error::ApiError;
 use crate::domain::api_key::without_keys;
 use crate::domain::id::RequestId;
@@ -32,7 +36,7 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     let (method, path) = (request.method().clone(), without_keys(request.path()));
     // No name holds the character NUL, and PostgreSQL cannot even be asked for one.
     if request.uri().path_and_query().is_some_and(|target| target.as_str().contains("%00")) {
-        let response = finished(ApiError::invalid_request("the path or query holds the character NUL").render(id), id);
+        let response = finished(&state, ApiError::invalid_request("the path or query holds the character NUL").render(id), id);
         return Ok(request.into_response(response));
     }
     let span = tracing::info_span!("request", %id);
@@ -50,7 +54,7 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
             let error = ApiError::timeout();
             state.metrics.answered(method.as_str(), None, 503, Some(error.code()), started.elapsed());
             tracing::error!(%method, path, internal = error.internal(), "not answered in time");
-            let response = finished(error.render(id), id);
+            let response = finished(&state, error.render(id), id);
             return Err(actix_web::error::InternalError::from_response(error, response).into());
         }
     };
@@ -70,6 +74,9 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     if let Some(allow) = allow {
         response.headers_mut().insert(ALLOW, allow);
     }
+    if let Some(SetCookie(cookie)) = request.extensions_mut().remove() {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
     let status = response.status().as_u16();
     let took = started.elapsed();
     state.metrics.answered(method.as_str(), request.match_pattern(), status, code, took);
@@ -79,19 +86,27 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     } else {
         tracing::info!(%method, path, status, code, milliseconds, "answered");
     }
-    Ok(ServiceResponse::new(request, finished(response, id)))
+    Ok(ServiceResponse::new(request, finished(&state, response, id)))
 }
 
 /// Headers of every answer.
-fn finished(mut response: HttpResponse, id: RequestId) -> HttpResponse {
+fn finished(state: &State, mut response: HttpResponse, id: RequestId) -> HttpResponse {
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
         headers.insert(REQUEST_ID, id);
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // Answers hold tokens, keys or the state of accounts. What may be kept says so itself.
-    if !headers.contains_key(CACHE_CONTROL) {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if state.is_secure() {
+        // Two years, as browsers ask for. Not for the hosts below this one, which are others' business.
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=63072000"));
+    }
+    // Answers hold tokens, keys or the state of accounts. What may be kept says so itself. What is not a page shows nothing, wherever it is opened.
+    for (name, value) in
+        [(CACHE_CONTROL, "no-store"), (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"), (REFERRER_POLICY, "no-referrer")]
+    {
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
     }
     response
 }

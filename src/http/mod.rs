@@ -4,6 +4,7 @@
 
 mod api;
 mod body;
+mod cookie;
 mod credential;
 mod error;
 mod health;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
 
-use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Signing, Sources, StatusPublisher};
+use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Sessions, Signing, Sources, StatusPublisher};
 use crate::store::Store;
 
 pub use error::CODES;
@@ -37,6 +38,8 @@ pub struct State {
     pub login: Login,
     /// Who is calling.
     pub authenticator: Authenticator,
+    /// The sign-ins of callers.
+    pub sessions: Sessions,
     /// What organizations have, and who may do what.
     pub management: Management,
     /// The audit trail.
@@ -63,6 +66,13 @@ pub struct State {
     pub metrics: Metrics,
     /// Bounds on requests.
     pub limits: Limits,
+}
+
+impl State {
+    /// Whether browsers reach this server by https.
+    fn is_secure(&self) -> bool {
+        self.issuer.starts_with("https:")
+    }
 }
 
 /// Bounds on requests.

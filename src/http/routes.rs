@@ -5,8 +5,8 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{Route, guard};
 
 use super::api::{
-    access, api_keys, audit_events, organizations, permissions, projects, role_assignments, roles, service_accounts, signing_keys, teams, users,
-    workspaces,
+    access, api_keys, audit_events, organizations, permissions, projects, role_assignments, roles, service_accounts, sessions, signing_keys, teams,
+    users, workspaces,
 };
 use super::{health, login, me, metrics, status_lists, well_known};
 use crate::domain::permission::Permission;
@@ -73,11 +73,14 @@ const fn may(permission: Permission) -> Needs {
 
 table! {
     "/auth/login" { POST login::auth_login, Nothing, "the exchange: an API key, or a person's password, for a token"; }
-    "/auth/logout" { POST login::logout, Credential, "ends a person's sign-in and its tokens"; }
+    "/auth/logout" { POST login::logout, Credential, "ends the sign-in that asks, and its tokens"; }
     "/api/v1/login" { POST login::workspace_login, Nothing, "the exchange, for a workspace"; }
     "/workspaces/{workspace}/api/v1/login" { POST login::workspace_login_by_path, Nothing, "the same, for the workspace in the path"; }
     "/users/me" { GET me::me, Credential, "who is calling, and what they may do at Hourpass"; }
-    "/users/me/password" { POST users::change_password, Credential, "a new password: `old_password`, `password`; ends the person's other sign-ins"; }
+    "/users/me/password" { POST users::change_password, Credential, "a new password: `old_password`, `password`; ends the person's other sign-ins, and this one in a browser"; }
+    "/users/me/sessions" { GET sessions::list, Credential, "the caller's own sign-ins, the newest first"; }
+    "/users/me/sessions/end_others" { POST sessions::end_others, Credential, "end them all but the one that asks"; }
+    "/users/me/sessions/{session}" { DELETE sessions::end, Credential, "end one, and its tokens"; }
     "/api/v1/organizations" {
         GET organizations::list, Credential, "the caller's own; with `platform.manage`, all";
         POST organizations::create, may(Permission::PLATFORM_MANAGE), "make: `slug`, `name`?, `admin_email`? (invites its first administrator)";

@@ -1,17 +1,17 @@
-//! Who is calling: an API key or an access token, looked at afresh with every request.
+//! Who is calling: an API key, an access token or a session's cookie, looked at afresh with every request.
 
 use super::memory::Known;
 use super::{Context, SigningError};
 use crate::domain::access::Access;
 use crate::domain::api_key::RawApiKey;
-use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
+use crate::domain::audit::{Actor, Origin};
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
 use crate::domain::credential::{KeyCredential, Refusal, SessionCredential};
-use crate::domain::entity::Organization;
-use crate::domain::id::AuditEventId;
+use crate::domain::entity::{Organization, Session};
+use crate::domain::id::SessionId;
 use crate::domain::time::Timestamp;
 use crate::keys;
-use crate::store::{Holder, Member, StoreError, Tx};
+use crate::store::{Holder, Member, SessionHolder, StoreError, Tx};
 
 /// Why a credential does not count.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +56,9 @@ impl AuthenticationError {
 /// Who someone proved to be.
 #[derive(Clone, Debug)]
 pub enum Principal {
-    /// A machine, by its key or by a token obtained with it.
+    /// A machine, by its key, by a token obtained with it, or in a browser where somebody signed in with it.
     ServiceAccount(Box<KeyCredential>),
-    /// A person, by a token of their sign-in.
+    /// A person, by a token of their sign-in, or in the browser where they signed in.
     User(Box<SessionCredential>),
 }
 
@@ -107,14 +107,17 @@ impl Caller {
     pub(super) async fn again(&self, tx: &mut Tx, now: Timestamp) -> Result<Self, AuthenticationError> {
         let principal = match &self.principal {
             Principal::ServiceAccount(credential) => {
-                let found = tx.find_key_credential_by_grant(credential.value.grant).await?;
+                let found = match credential.session {
+                    Some(session) => tx.find_key_session(session.id).await?,
+                    None => tx.find_key_credential_by_grant(credential.value.grant).await?,
+                };
                 let found = found.ok_or_else(|| invalid("the API key is gone, or its tokens were ended"))?;
-                found.check(now)?;
+                check_key(&found, now)?;
                 Principal::ServiceAccount(Box::new(found))
             }
             Principal::User(credential) => {
                 let found = tx.lock_session(credential.holder.user.id, credential.session.id).await?;
-                let found = found.filter(|found| found.session.expires_at > now).ok_or_else(|| invalid("the sign-in is over"))?;
+                let found = found.filter(|found| found.session.is_valid(now)).ok_or_else(|| invalid("the sign-in is over"))?;
                 found.holder.check()?;
                 Principal::User(Box::new(found))
             }
@@ -129,6 +132,23 @@ impl Caller {
         match &self.principal {
             Principal::ServiceAccount(credential) => &credential.organization,
             Principal::User(credential) => &credential.holder.organization,
+        }
+    }
+
+    /// The sign-in that they called with; nothing where it was a key, or a token of one.
+    #[must_use]
+    pub fn session(&self) -> Option<Session> {
+        match &self.principal {
+            Principal::ServiceAccount(credential) => credential.session,
+            Principal::User(credential) => Some(credential.session),
+        }
+    }
+
+    /// Whose sign-ins are theirs.
+    pub(super) fn session_holder(&self) -> SessionHolder {
+        match &self.principal {
+            Principal::ServiceAccount(credential) => SessionHolder::ServiceAccount(credential.account.id),
+            Principal::User(credential) => SessionHolder::User(credential.holder.user.id),
         }
     }
 
@@ -173,29 +193,23 @@ impl Authenticator {
         Ok(Caller::new(principal, access, bound))
     }
 
-    /// Ends a person's sign-in, and with it the tokens that it yielded. A machine has none to end.
+    /// Finds out who signed in with the browser that sent this `cookie`.
     ///
     /// # Errors
-    /// Where the database fails.
-    pub async fn sign_out(&self, caller: &Caller, origin: Origin) -> Result<(), AuthenticationError> {
-        let Principal::User(credential) = &caller.principal else { return Ok(()) };
-        let now = self.context.sources.now();
-        let event = Event {
-            id: AuditEventId::generate(now, self.context.sources.random()),
-            organization_id: Some(caller.organization().id),
-            occurred_at: now,
-            actor: caller.actor(),
-            action: Action::UserSignOut,
-            target: Target::from(&credential.holder.user),
-            outcome: Outcome::Granted,
-            origin,
-            token_expires_at: None,
-            details: None,
+    /// Why it does not count.
+    pub async fn authenticate_cookie(&self, cookie: &RawApiKey) -> Result<Caller, AuthenticationError> {
+        if !cookie.is_well_formed() {
+            return Err(invalid("not in the form of a session's cookie"));
+        }
+        let found = self.context.memory.cookie(cookie.hash()).await?.ok_or_else(|| invalid("unknown cookie"))?;
+        let (principal, access) = match *found {
+            (session, true) => self.by_session(session).await?,
+            (session, false) => {
+                let found = self.context.memory.grant(session).await?.ok_or_else(|| invalid("the sign-in is over"))?;
+                self.of_key(&found)?
+            }
         };
-        let mut tx = self.context.store.begin().await?;
-        tx.delete_session(credential.holder.user.id, credential.session.id, now).await?;
-        tx.insert_event(&event).await?;
-        Ok(tx.commit().await?)
+        Ok(Caller::new(principal, access, None))
     }
 
     async fn by_key(&self, key: &RawApiKey, origin: &Origin, now: Timestamp) -> Result<(Principal, Access), AuthenticationError> {
@@ -206,9 +220,9 @@ impl Authenticator {
         if !self.direct_use {
             return Err(AuthenticationError::DirectUse);
         }
-        found.credential.check(self.context.sources.latest())?;
+        let known = self.of_key(&found)?;
         self.context.usage.note(&found.credential, origin, now);
-        Ok(of_key(&found))
+        Ok(known)
     }
 
     /// A token is only as good as the key value or the sign-in that it was obtained with.
@@ -217,24 +231,32 @@ impl Authenticator {
             (PrincipalType::ServiceAccount, Some(key), Some(grant)) => {
                 let found = self.context.memory.grant(grant).await?.filter(|found| found.credential.key.id == key);
                 let found = found.ok_or_else(|| invalid("the API key of the token is gone, or its tokens were ended"))?;
-                found.credential.check(self.context.sources.latest())?;
-                Ok(of_key(&found))
+                self.of_key(&found)
             }
-            (PrincipalType::User, None, Some(session)) => {
-                let found = self.context.memory.session(session).await?.ok_or_else(|| invalid("the sign-in of the token is over"))?;
-                if found.credential.session.expires_at <= self.context.sources.latest() {
-                    return Err(invalid("the sign-in of the token is over"));
-                }
-                found.credential.holder.check()?;
-                Ok((Principal::User(Box::new(found.credential.clone())), found.access.clone()))
-            }
+            (PrincipalType::User, None, Some(session)) => self.by_session(session).await,
             _ => Err(invalid("the token names neither a key nor a sign-in")),
         }
     }
+
+    async fn by_session(&self, id: SessionId) -> Result<(Principal, Access), AuthenticationError> {
+        let found = self.context.memory.session(id).await?.filter(|found| found.credential.session.is_valid(self.context.sources.latest()));
+        let found = found.ok_or_else(|| invalid("the sign-in is over"))?;
+        found.credential.holder.check()?;
+        Ok((Principal::User(Box::new(found.credential.clone())), found.access.clone()))
+    }
+
+    fn of_key(&self, found: &Known<KeyCredential>) -> Result<(Principal, Access), AuthenticationError> {
+        check_key(&found.credential, self.context.sources.latest())?;
+        Ok((Principal::ServiceAccount(Box::new(found.credential.clone())), found.access.clone()))
+    }
 }
 
-fn of_key(found: &Known<KeyCredential>) -> (Principal, Access) {
-    (Principal::ServiceAccount(Box::new(found.credential.clone())), found.access.clone())
+/// Whether a key may be used, and the sign-in that stands for it, where it is one.
+fn check_key(credential: &KeyCredential, now: Timestamp) -> Result<(), AuthenticationError> {
+    if credential.session.is_some_and(|session| !session.is_valid(now)) {
+        return Err(invalid("the sign-in is over"));
+    }
+    Ok(credential.check(now)?)
 }
 
 fn invalid(reason: impl ToString) -> AuthenticationError {

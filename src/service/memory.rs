@@ -85,6 +85,7 @@ pub struct Memory {
     keys: Table<ApiKeyHash, Known<KeyCredential>>,
     grants: Table<SessionId, Known<KeyCredential>>,
     sessions: Table<SessionId, Known<SessionCredential>>,
+    cookies: Table<ApiKeyHash, (SessionId, bool)>,
     workspaces: Table<(OrganizationId, WorkspaceName), Workspace>,
     catalogues: Table<OrganizationId, Vec<Permission>>,
     projects: Table<ProjectId, String>,
@@ -101,6 +102,7 @@ impl Memory {
             keys: table("keys", entries),
             grants: table("grants", entries),
             sessions: table("sessions", entries),
+            cookies: table("cookies", entries),
             workspaces: table("workspaces", entries),
             catalogues: table("catalogues", entries),
             projects: table("projects", entries),
@@ -131,12 +133,22 @@ impl Memory {
         self.get(&self.keys, hash, async || self.with_access(self.store.find_key_credential(&hash).await?).await).await
     }
 
-    /// Whose key has a value with this grant.
+    /// Whose key has a value with this grant, or whose sign-in with a key has this id. It may be over.
     ///
     /// # Errors
     /// Where the database fails, or the view is too old.
     pub async fn grant(&self, grant: SessionId) -> Result<Option<Arc<Known<KeyCredential>>>, StoreError> {
-        self.get(&self.grants, grant, async || self.with_access(self.store.find_key_credential_by_grant(grant).await?).await).await
+        self.get(&self.grants, grant, async || self.with_access(self.store.find_key_credential_by_sid(grant).await?).await).await
+    }
+
+    /// Which sign-in has a cookie with this hash, and whether it is a person's. It may be over.
+    ///
+    /// # Errors
+    /// Where the database fails, or the view is too old.
+    pub async fn cookie(&self, hash: ApiKeyHash) -> Result<Option<Arc<(SessionId, bool)>>, StoreError> {
+        // That never changes, so it is about nobody.
+        let read = async || Ok(self.store.find_session_by_cookie(&hash).await?.map(|found| (Vec::new(), found)));
+        self.get(&self.cookies, hash, read).await
     }
 
     /// What the account of a key holds, and whom it is about.

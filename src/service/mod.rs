@@ -12,6 +12,7 @@ mod management;
 mod memory;
 mod passwords;
 mod recorder;
+mod sessions;
 mod signing;
 mod status;
 mod upkeep;
@@ -30,7 +31,7 @@ pub use audit_log::{ActionFilter, AuditLog, EventQuery, Selection};
 pub use authentication::{AuthenticationError, Authenticator, Caller, Principal};
 pub use bootstrap::{FirstStart, generate_password};
 pub use follower::{Follower, Propagation};
-pub use login::{Issued, Login, LoginError, LoginRequest, Presented, Receiver};
+pub use login::{Cookie, Issued, Login, LoginError, LoginRequest, Presented, Receiver};
 pub use management::{
     AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission,
     HolderReference, Impact, InWorkspace, Invitation, KeyChange, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey,
@@ -40,6 +41,7 @@ pub use management::{
 pub use memory::{Known, Memory, WorkspaceName};
 pub use passwords::{PasswordError, Passwords};
 pub use recorder::{RecordError, Recorder};
+pub use sessions::Sessions;
 pub use signing::{KeyInfo, NewSigningKey, Rotated, RotatedBy, Signing, SigningError, Turn};
 pub use status::{StatusList, StatusLists, StatusPublisher, StatusRules};
 pub use upkeep::Upkeep;

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::organization::{OrganizationRow, organization_columns};
 use super::service_account::{ServiceAccountRow, last_use, service_account_columns};
+use super::session::{SessionRow, session_columns};
 use super::status::NewGrant;
 use super::{Db, Ended, Engine, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
@@ -34,7 +35,7 @@ macro_rules! value_columns {
 }
 
 macro_rules! select_credential {
-    ($where:literal) => {
+    ($columns:expr, $from:literal) => {
         concat!(
             "SELECT ",
             api_key_columns!(),
@@ -44,9 +45,9 @@ macro_rules! select_credential {
             service_account_columns!(),
             ", ",
             organization_columns!(),
-            ", e.idx AS status_index FROM api_key_values v LEFT JOIN status_entries e ON e.grant_id = v.grant_id JOIN api_keys k ON k.id = v.api_key_id JOIN service_accounts a ON a.id = k.service_account_id",
-            " JOIN organizations o ON o.id = a.organization_id WHERE ",
-            $where
+            $columns,
+            ", e.idx AS status_index FROM api_keys k JOIN service_accounts a ON a.id = k.service_account_id JOIN organizations o ON o.id = a.organization_id JOIN ",
+            $from
         )
     };
 }
@@ -75,8 +76,14 @@ statements! {
     LIST = select_details!("k.id > $2 AND (k.active = $3 OR CAST($3 AS BOOLEAN) IS NULL) AND (k.name = $4 OR CAST($4 AS TEXT) IS NULL) ORDER BY k.id LIMIT $5");
     FIND_BY_ID = select_details!("k.id = $2");
     FIND_BY_NAME = select_details!("k.name = $2");
-    FIND_CREDENTIAL_BY_HASH = select_credential!("v.hash = $1");
-    FIND_CREDENTIAL_BY_GRANT = select_credential!("v.grant_id = $1");
+    FIND_CREDENTIAL_BY_HASH =
+        select_credential!("", "api_key_values v ON v.api_key_id = k.id LEFT JOIN status_entries e ON e.grant_id = v.grant_id WHERE v.hash = $1");
+    FIND_CREDENTIAL_BY_GRANT =
+        select_credential!("", "api_key_values v ON v.api_key_id = k.id LEFT JOIN status_entries e ON e.grant_id = v.grant_id WHERE v.grant_id = $1");
+    FIND_SESSION = select_credential!(
+        concat!(", ", session_columns!()),
+        "api_key_values v ON v.api_key_id = k.id JOIN sessions s ON s.grant_id = v.grant_id LEFT JOIN status_entries e ON e.grant_id = s.id WHERE s.id = $1"
+    );
     UPDATE = "UPDATE api_keys SET name = $2, active = $3, compromised_at = $4 WHERE id = $1";
     UPDATE_VALUE = "UPDATE api_key_values SET grant_id = $2, expires_at = $3, retained_until = $4 WHERE id = $1";
     SET_KEY_LAST_USE = "UPDATE api_keys SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
@@ -169,7 +176,22 @@ impl From<KeyCredentialRow> for KeyCredential {
             key: row.key.into(),
             value: row.value.into(),
             status: row.status_index.map(StatusIndex),
+            session: None,
         }
+    }
+}
+
+#[derive(FromRow)]
+struct KeySessionRow {
+    #[sqlx(flatten)]
+    credential: KeyCredentialRow,
+    #[sqlx(flatten)]
+    session: SessionRow,
+}
+
+impl From<KeySessionRow> for KeyCredential {
+    fn from(row: KeySessionRow) -> Self {
+        Self { session: Some(row.session.into()), ..row.credential.into() }
     }
 }
 
@@ -232,7 +254,30 @@ fn find_by(reference: &Reference) -> &'static str {
     }
 }
 
+reads! {
+    /// Finds whose key has a value with this grant: what a token was obtained with.
+    fn find_key_credential_by_grant(grant: SessionId) -> Option<KeyCredential> = |connection| {
+        let row = sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_GRANT).bind(grant.0).fetch_optional(connection).await?;
+        Ok(row.map(KeyCredential::from))
+    };
+    /// Finds the key of a service account's sign-in. It may be over.
+    fn find_key_session(id: SessionId) -> Option<KeyCredential> = |connection| {
+        Ok(sqlx::query_as::<_, KeySessionRow>(FIND_SESSION).bind(id.0).fetch_optional(connection).await?.map(KeyCredential::from))
+    };
+}
+
 impl Store {
+    /// Finds what the `sid` of a service account's token names: a value of a key, or a sign-in with one, which may be over.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn find_key_credential_by_sid(&self, id: SessionId) -> Result<Option<KeyCredential>, StoreError> {
+        match self.find_key_credential_by_grant(id).await? {
+            None => self.find_key_session(id).await,
+            found => Ok(found),
+        }
+    }
+
     /// Finds whose key has this hash.
     ///
     /// # Errors
@@ -240,16 +285,6 @@ impl Store {
     pub async fn find_key_credential(&self, hash: &ApiKeyHash) -> Result<Option<KeyCredential>, StoreError> {
         let row =
             on!(Db, &self.read, |pool| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_HASH).bind(&hash.0[..]).fetch_optional(pool).await)?;
-        Ok(row.map(KeyCredential::from))
-    }
-
-    /// Finds whose key has a value with this grant: what a token was obtained with.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn find_key_credential_by_grant(&self, grant: SessionId) -> Result<Option<KeyCredential>, StoreError> {
-        let row =
-            on!(Db, &self.read, |pool| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_GRANT).bind(grant.0).fetch_optional(pool).await)?;
         Ok(row.map(KeyCredential::from))
     }
 
@@ -433,17 +468,5 @@ impl Tx {
                 .map(drop))?;
         }
         Ok(())
-    }
-
-    /// Finds, in this transaction, whose key has a value with this grant.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn find_key_credential_by_grant(&mut self, grant: SessionId) -> Result<Option<KeyCredential>, StoreError> {
-        let row = on!(Engine, &mut self.engine, |tx| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_GRANT)
-            .bind(grant.0)
-            .fetch_optional(&mut **tx)
-            .await)?;
-        Ok(row.map(KeyCredential::from))
     }
 }

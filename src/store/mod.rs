@@ -84,6 +84,7 @@ mod permission;
 mod project;
 mod role;
 mod service_account;
+mod session;
 mod signing_key;
 mod status;
 mod team;
@@ -106,6 +107,7 @@ pub use dialect::sqlite_directory;
 pub use error::StoreError;
 pub use invitation::StoredInvitation;
 pub use service_account::AccountFilter;
+pub use session::{NewSession, SessionHolder};
 pub use signing_key::{SIGNING_KEYS, StoredSigningKey};
 pub use status::{Ended, StatusView};
 pub use team::{Member, TeamMember};
@@ -259,6 +261,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("project", project::STATEMENTS),
         ("role", role::STATEMENTS),
         ("service_account", service_account::STATEMENTS),
+        ("session", session::STATEMENTS),
         ("signing_key", signing_key::STATEMENTS),
         ("status", status::STATEMENTS),
         ("team", team::STATEMENTS),

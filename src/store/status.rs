@@ -2,16 +2,22 @@
 
 use uuid::Uuid;
 
-use super::{Db, Engine, Store, StoreError, Tx, dialect};
+use super::{Db, Engine, SessionHolder, Store, StoreError, Tx, dialect};
 use crate::domain::entity::KeyValue;
 use crate::domain::id::{ApiKeyId, OrganizationId, ServiceAccountId, SessionId, UserId};
 use crate::domain::status::{REUSED_AFTER, SHOWN_FOR, StatusIndex};
 use crate::domain::time::Timestamp;
 
-/// Ends those of the grants that `$grants` selects by `$1`.
+/// Ends those of the grants that `$grants` selects by `$1`, and of the sign-ins with them.
 macro_rules! end {
     ($grants:literal) => {
-        concat!("UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (", $grants, ") AND (ends_at IS NULL OR ends_at > $2)")
+        concat!(
+            "UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (",
+            $grants,
+            " UNION ALL SELECT id FROM sessions WHERE grant_id IN (",
+            $grants,
+            ")) AND (ends_at IS NULL OR ends_at > $2)"
+        )
     };
 }
 
@@ -20,14 +26,20 @@ statements! {
     FIND = "SELECT idx FROM status_entries WHERE grant_id = $1";
     // What is over stays over.
     MOVE_END = "UPDATE status_entries SET ends_at = $2, ended = COALESCE($2 <= $3, FALSE) WHERE grant_id = $1 AND NOT ended AND (ends_at IS NULL OR ends_at > $3)";
+    // Of the sign-ins with it: each ends by itself, or with the value.
+    MOVE_END_OF_SESSIONS = "UPDATE status_entries SET ends_at = CASE WHEN s.expires_at > $2 THEN $2 ELSE s.expires_at END, ended = COALESCE($2 <= $3, FALSE) \
+                            FROM sessions s WHERE s.grant_id = $1 AND status_entries.grant_id = s.id AND NOT ended AND (ends_at IS NULL OR ends_at > $3)";
     FIND_GRANT = "SELECT grant_id FROM api_key_values WHERE id = $1";
-    END_GRANT = end!("$1");
+    END_GRANT = end!("SELECT grant_id FROM status_entries WHERE grant_id = $1");
     END_KEY = end!("SELECT grant_id FROM api_key_values WHERE api_key_id = $1");
     END_RETAINED = end!("SELECT grant_id FROM api_key_values WHERE api_key_id = $1 AND retained_until IS NOT NULL");
     END_ACCOUNT = end!("SELECT v.grant_id FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1");
     END_USER = end!("SELECT id FROM sessions WHERE user_id = $1");
-    END_OTHERS = "UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (SELECT id FROM sessions WHERE user_id = $1 AND id <> $3) \
-                  AND (ends_at IS NULL OR ends_at > $2)";
+    END_OTHERS_OF_USER = "UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (SELECT id FROM sessions WHERE user_id = $1 AND id <> $3) \
+                          AND (ends_at IS NULL OR ends_at > $2)";
+    END_OTHERS_OF_ACCOUNT = "UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (SELECT s.id FROM sessions s \
+                             JOIN api_key_values v ON v.grant_id = s.grant_id JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1 AND s.id <> $3) \
+                             AND (ends_at IS NULL OR ends_at > $2)";
     END_ORGANIZATION = end!("SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.organization_id = $1");
     // Somebody may have ended it by a clock that is ahead of this node's.
     LIST_ENDED = "SELECT idx FROM status_entries WHERE outlived AND ends_at > $1 AND ends_at <= $2 UNION SELECT idx FROM status_entries WHERE ended AND ends_at > $1";
@@ -144,18 +156,16 @@ impl Tx {
         Ok(())
     }
 
-    /// Ends the tokens of a person's sign-ins but one.
+    /// Ends the tokens of someone's sign-ins but one.
     ///
     /// # Errors
     /// Where the database fails.
-    pub(super) async fn end_status_of_others(&mut self, user: UserId, kept: SessionId, now: Timestamp) -> Result<(), StoreError> {
-        on!(Engine, &mut self.engine, |tx| sqlx::query(END_OTHERS)
-            .bind(user.0)
-            .bind(now.as_micros())
-            .bind(kept.0)
-            .execute(&mut **tx)
-            .await
-            .map(drop))?;
+    pub(super) async fn end_status_of_others(&mut self, holder: SessionHolder, kept: Uuid, now: Timestamp) -> Result<(), StoreError> {
+        let sql = match holder {
+            SessionHolder::User(_) => END_OTHERS_OF_USER,
+            SessionHolder::ServiceAccount(_) => END_OTHERS_OF_ACCOUNT,
+        };
+        on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(holder.id()).bind(now.as_micros()).bind(kept).execute(&mut **tx).await.map(drop))?;
         Ok(())
     }
 
@@ -176,13 +186,15 @@ impl Tx {
             self.add_status(NewGrant { id: grant, ends_at, outlived: true }, now).await?;
             return Ok(());
         }
-        on!(Engine, &mut self.engine, |tx| sqlx::query(MOVE_END)
-            .bind(grant.0)
-            .bind(ends_at.map(Timestamp::as_micros))
-            .bind(now.as_micros())
-            .execute(&mut **tx)
-            .await
-            .map(drop))?;
+        for sql in [MOVE_END, MOVE_END_OF_SESSIONS] {
+            on!(Engine, &mut self.engine, |tx| sqlx::query(sql)
+                .bind(grant.0)
+                .bind(ends_at.map(Timestamp::as_micros))
+                .bind(now.as_micros())
+                .execute(&mut **tx)
+                .await
+                .map(drop))?;
+        }
         Ok(())
     }
 }

@@ -1,19 +1,15 @@
-//! People and their sign-ins.
+//! People.
 
 use secrecy::{ExposeSecret, SecretString};
-use std::time::Duration;
-
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::organization::{OrganizationRow, organization_columns};
-use super::status::NewGrant;
 use super::{Db, Ended, Engine, Store, StoreError, Tx};
-use crate::domain::credential::{SessionCredential, UserCredential};
-use crate::domain::entity::{Session, User};
-use crate::domain::id::{OrganizationId, SessionId, UserId};
+use crate::domain::credential::UserCredential;
+use crate::domain::entity::User;
+use crate::domain::id::{OrganizationId, UserId};
 use crate::domain::name::Email;
-use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
 
 macro_rules! user_columns {
@@ -22,9 +18,7 @@ macro_rules! user_columns {
          u.password_hash <> '' AS user_has_password, u.created_at AS user_created_at"
     };
 }
-
-/// After what time a sign-in that is over is forgotten: a clock that is ahead is not to end anybody's.
-const FORGOTTEN: Duration = Duration::from_hours(24);
+pub(super) use user_columns;
 
 statements! {
     INSERT = "INSERT INTO users (id, organization_id, email, password_hash, active, created_at, name) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -43,7 +37,6 @@ statements! {
     DELETE_INVITATION = "DELETE FROM invitations WHERE user_id = $1";
     DELETE = "DELETE FROM users WHERE id = $1";
     REPLACE_PASSWORD_HASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_version = $2";
-    DELETE_OTHER_SESSIONS = "DELETE FROM sessions WHERE user_id = $1 AND id <> $2";
     FIND_CREDENTIAL = concat!(
         "SELECT ", user_columns!(), ", ", organization_columns!(), " FROM users u JOIN organizations o ON o.id = u.organization_id WHERE u.id = $1"
     );
@@ -51,15 +44,7 @@ statements! {
     // Changes nothing, and waits for whoever is changing the person.
     LOCK = "UPDATE users SET active = active WHERE id = $1";
     LOCK_ALL = "UPDATE users SET active = active WHERE organization_id = $1";
-    INSERT_SESSION = "INSERT INTO sessions (id, user_id, created_at, expires_at) \
-                      SELECT $1, u.id, $3, $4 FROM users u WHERE u.id = $2 AND u.password_version = $5 AND u.active";
-    FIND_SESSION = concat!(
-        "SELECT s.id AS session_id, s.expires_at AS session_expires_at, ", user_columns!(), ", ", organization_columns!(),
-        " FROM sessions s JOIN users u ON u.id = s.user_id JOIN organizations o ON o.id = u.organization_id WHERE s.id = $1"
-    );
     DELETE_SESSIONS_OF = "DELETE FROM sessions WHERE user_id = $1";
-    DELETE_SESSION = "DELETE FROM sessions WHERE id = $1";
-    DELETE_SESSIONS_BEFORE = "DELETE FROM sessions WHERE expires_at <= $1";
 }
 
 #[derive(FromRow)]
@@ -74,7 +59,7 @@ struct UserRow {
 }
 
 #[derive(FromRow)]
-struct UserCredentialRow {
+pub(super) struct UserCredentialRow {
     #[sqlx(flatten)]
     organization: OrganizationRow,
     #[sqlx(flatten)]
@@ -85,14 +70,6 @@ struct UserCredentialRow {
 struct PasswordRow {
     password_hash: String,
     password_version: i64,
-    #[sqlx(flatten)]
-    holder: UserCredentialRow,
-}
-
-#[derive(FromRow)]
-struct SessionRow {
-    session_id: Uuid,
-    session_expires_at: i64,
     #[sqlx(flatten)]
     holder: UserCredentialRow,
 }
@@ -114,14 +91,6 @@ impl From<UserRow> for User {
 impl From<UserCredentialRow> for UserCredential {
     fn from(row: UserCredentialRow) -> Self {
         Self { organization: row.organization.into(), user: row.user.into() }
-    }
-}
-
-impl From<SessionRow> for SessionCredential {
-    fn from(row: SessionRow) -> Self {
-        let holder = UserCredential::from(row.holder);
-        let session = Session { id: SessionId(row.session_id), user_id: holder.user.id, expires_at: Timestamp::from_micros(row.session_expires_at) };
-        Self { holder, session }
     }
 }
 
@@ -204,49 +173,9 @@ impl Store {
         let row = on!(Db, &self.read, |pool| sqlx::query_as::<_, PasswordRow>(FIND_BY_EMAIL).bind(email.as_str()).fetch_optional(pool).await)?;
         Ok(row.map(|row| StoredPassword { holder: row.holder.into(), hash: row.password_hash.into(), version: row.password_version }))
     }
-
-    /// Finds a sign-in by its id. It may be over.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn find_session(&self, id: SessionId) -> Result<Option<SessionCredential>, StoreError> {
-        let row = on!(Db, &self.read, |pool| sqlx::query_as::<_, SessionRow>(FIND_SESSION).bind(id.0).fetch_optional(pool).await)?;
-        Ok(row.map(SessionCredential::from))
-    }
 }
 
 impl Tx {
-    /// Ends the sign-ins of a person.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn delete_sessions(&mut self, user: UserId, now: Timestamp) -> Result<(), StoreError> {
-        self.note_change(user.0);
-        self.end_status(Ended::User(user), now).await?;
-        on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_SESSIONS_OF).bind(user.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
-    }
-
-    /// Ends a sign-in of a person.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn delete_session(&mut self, user: UserId, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
-        self.note_change(user.0);
-        self.end_status(Ended::Grant(id), now).await?;
-        on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_SESSION).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
-    }
-
-    /// Ends the sign-ins of a person but this one.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn delete_other_sessions(&mut self, user: UserId, kept: SessionId, now: Timestamp) -> Result<(), StoreError> {
-        self.note_change(user.0);
-        self.end_status_of_others(user, kept, now).await?;
-        on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_OTHER_SESSIONS).bind(user.0).bind(kept.0).execute(&mut **tx).await.map(drop))
-            .map_err(StoreError::from)
-    }
-
     /// Deletes a person with all that they were given, their memberships and sign-ins.
     ///
     /// # Errors
@@ -259,43 +188,5 @@ impl Tx {
             on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
         }
         Ok(())
-    }
-
-    /// Finds a sign-in in this transaction, and keeps others from changing the person until it ends.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn lock_session(&mut self, user: UserId, id: SessionId) -> Result<Option<SessionCredential>, StoreError> {
-        let row = on!(Engine, &mut self.engine, |tx| {
-            sqlx::query(LOCK).bind(user.0).execute(&mut **tx).await?;
-            sqlx::query_as::<_, SessionRow>(FIND_SESSION).bind(id.0).fetch_optional(&mut **tx).await?
-        });
-        Ok(row.map(SessionCredential::from))
-    }
-
-    /// Records a sign-in, and forgets those that have long been over. Returns its place in the status lists; nothing where the person was deactivated or got another password since `password_version` was read.
-    /// Comparing a password takes a while, and a reset in between has to count.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn insert_session(&mut self, session: &Session, password_version: i64, now: Timestamp) -> Result<Option<StatusIndex>, StoreError> {
-        let rows = on!(Engine, &mut self.engine, |tx| {
-            sqlx::query(LOCK).bind(session.user_id.0).execute(&mut **tx).await?;
-            sqlx::query(DELETE_SESSIONS_BEFORE).bind(now.minus(FORGOTTEN).as_micros()).execute(&mut **tx).await?;
-            sqlx::query(INSERT_SESSION)
-                .bind(session.id.0)
-                .bind(session.user_id.0)
-                .bind(now.as_micros())
-                .bind(session.expires_at.as_micros())
-                .bind(password_version)
-                .execute(&mut **tx)
-                .await?
-                .rows_affected()
-        });
-        if rows == 1 {
-            self.add_status(NewGrant { id: session.id, ends_at: Some(session.expires_at), outlived: false }, now).await.map(Some)
-        } else {
-            Ok(None)
-        }
     }
 }

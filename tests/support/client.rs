@@ -10,6 +10,9 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     bearer: Option<String>,
+    /// With a browser's headers, as sent by a page of the server itself.
+    browser: bool,
+    cookie: Option<String>,
 }
 
 /// What was answered.
@@ -61,19 +64,35 @@ impl Answer {
 
 impl Client {
     pub fn new(base: &str) -> Self {
-        Self { http: reqwest::Client::builder().no_proxy().build().unwrap(), base: base.to_owned(), bearer: None }
+        Self { http: reqwest::Client::builder().no_proxy().build().unwrap(), base: base.to_owned(), bearer: None, browser: false, cookie: None }
     }
 
     pub fn with(&self, credential: &str) -> Self {
         Self { bearer: Some(credential.to_owned()), ..self.clone() }
     }
 
+    /// A browser that shows a page of the server.
+    pub fn browser(&self) -> Self {
+        Self { browser: true, ..self.clone() }
+    }
+
+    /// The browser that was given the cookie of this answer.
+    #[track_caller]
+    pub fn keeping(&self, answer: &Answer) -> Self {
+        let cookie = answer.header("set-cookie").split(';').next().unwrap().to_owned();
+        assert!(cookie.contains("=hp_session_"), "{answer:?}");
+        Self { cookie: Some(cookie), browser: true, ..self.clone() }
+    }
+
+    pub fn cookie(&self) -> &str {
+        self.cookie.as_deref().unwrap()
+    }
+
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
-        match &self.bearer {
-            Some(credential) => request.bearer_auth(credential),
-            None => request,
-        }
+        let request = if self.browser { request.header("sec-fetch-site", "same-origin") } else { request };
+        let request = self.cookie.iter().fold(request, |request, cookie| request.header("cookie", cookie));
+        self.bearer.iter().fold(request, RequestBuilder::bearer_auth)
     }
 
     pub async fn get(&self, path: &str) -> Answer {

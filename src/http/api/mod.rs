@@ -13,6 +13,7 @@ pub(super) mod projects;
 pub(super) mod role_assignments;
 pub(super) mod roles;
 pub(super) mod service_accounts;
+pub(super) mod sessions;
 pub(super) mod signing_keys;
 pub(super) mod teams;
 pub(super) mod users;

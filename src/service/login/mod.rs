@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use secrecy::SecretString;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Context;
 use super::memory::{Known, WorkspaceName};
 use super::passwords::Passwords;
 use super::recorder::{RecordError, Recorder};
 use crate::domain::access::{Access, Place};
-use crate::domain::api_key::{RawApiKey, without_keys};
+use crate::domain::api_key::{KeyPrefix, RawApiKey, without_keys};
 use crate::domain::attributes::CustomClaims;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, AuthorizationDetail, DetailType, PrincipalType};
@@ -29,7 +29,7 @@ use crate::domain::signing::SigningAlgorithm;
 use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
-use crate::store::{Holder, StoreError, StoredPassword, Tx};
+use crate::store::{Holder, NewSession, StoreError, StoredPassword, Tx};
 
 pub use error::LoginError;
 
@@ -78,8 +78,19 @@ pub struct LoginRequest {
     pub receiver: Receiver,
     /// The permissions asked for, with spaces between them; all that are held where this is nothing or empty.
     pub scope: Option<String>,
+    /// Whether a page of Hourpass asks: then a token for Hourpass itself that stands for its holder begins a session with a cookie.
+    pub browser: bool,
     /// Where the request came from.
     pub origin: Origin,
+}
+
+/// What a browser is given to keep, so that it is known again.
+#[derive(Debug)]
+pub struct Cookie {
+    /// The content.
+    pub secret: RawApiKey,
+    /// Until when it counts.
+    pub expires_at: Timestamp,
 }
 
 /// An issued token. Its record is durable.
@@ -93,6 +104,8 @@ pub struct Issued {
     pub scope: Option<String>,
     /// Its permissions in parts of the receiver only.
     pub authorization_details: Vec<AuthorizationDetail>,
+    /// The cookie of the session that began with it.
+    pub cookie: Option<Cookie>,
 }
 
 /// Who presented a valid secret.
@@ -164,6 +177,8 @@ pub struct Login {
     context: Context,
     passwords: Passwords,
     recorder: Recorder,
+    /// How long a session in a browser may last in all.
+    longest_session: Duration,
     /// Refusals of people and keys that nobody knows are anybody's to cause, so only so many of them are kept.
     strangers: DefaultDirectRateLimiter,
 }
@@ -173,11 +188,11 @@ const STRANGERS_A_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
 const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 
 impl Login {
-    /// With nothing issued yet.
+    /// With nothing issued yet. A session in a browser lasts at most `longest_session`.
     #[must_use]
-    pub fn new(context: Context, passwords: Passwords, recorder: Recorder) -> Self {
+    pub fn new(context: Context, passwords: Passwords, recorder: Recorder, longest_session: Duration) -> Self {
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
-        Self { context, passwords, recorder, strangers }
+        Self { context, passwords, recorder, longest_session, strangers }
     }
 
     /// Issues a token, after its record is durable.
@@ -185,7 +200,7 @@ impl Login {
     /// # Errors
     /// Why not. A refusal is on record, too, unless what was presented was never a key.
     pub async fn login(&self, request: LoginRequest) -> Result<Issued, LoginError> {
-        let LoginRequest { presented, receiver, scope, origin } = request;
+        let LoginRequest { presented, receiver, scope, browser, origin } = request;
         let subject = match self.identify(presented).await {
             Ok(subject) => subject,
             Err(Unidentified { error, claimed }) => {
@@ -202,7 +217,7 @@ impl Login {
         // Read here and not before: comparing a password can take a while.
         let now = self.context.sources.now();
         let error = match self.permit(&subject, &receiver, scope.as_deref()).await {
-            Ok(permitted) => match self.issue(&subject, permitted, origin.clone(), now).await {
+            Ok(permitted) => match self.issue(&subject, permitted, browser, origin.clone(), now).await {
                 Ok(issued) => return Ok(issued),
                 Err(error) => error,
             },
@@ -288,7 +303,7 @@ impl Login {
         found.filter(|workspace| workspace.audience.as_str() != self.context.issuer).map(Some).ok_or(LoginError::InvalidTarget(name))
     }
 
-    async fn issue(&self, subject: &Subject, permitted: Permitted, origin: Origin, now: Timestamp) -> Result<Issued, LoginError> {
+    async fn issue(&self, subject: &Subject, permitted: Permitted, browser: bool, origin: Origin, now: Timestamp) -> Result<Issued, LoginError> {
         let (algorithm, lifetime, audience) = match &permitted.workspace {
             Some(workspace) => (workspace.signing_algorithm, workspace.token_lifetime_seconds, workspace.audience.to_string()),
             None => (SigningAlgorithm::Es256, OWN_LIFETIME_SECONDS, self.context.issuer.clone()),
@@ -300,20 +315,25 @@ impl Login {
         let parts = if unsaid { &[][..] } else { &permitted.held.parts };
         let authorization_details = self.details(subject.organization(), parts).await?;
         let mut actor = subject.actor();
+        // A session may do all that its holder may, so whoever asks for less gets none.
+        let browser = browser && permitted.workspace.is_none() && !permitted.held.narrowed;
+        let cookie = browser.then(|| RawApiKey::generate(&KeyPrefix::session(), self.context.sources.random()));
         let (status, sign_in) = match subject {
-            Subject::Key(known) => match known.credential.status {
+            Subject::Key(known) if !browser => match known.credential.status {
                 Some(status) => (status, None),
                 None => (Box::pin(self.add_status(known, now)).await?, None),
             },
-            Subject::User { stored, rehashed } => {
+            _ => {
                 let id = SessionId::generate(now, self.context.sources.random());
                 actor.session_id = Some(id);
-                let expires_at = now.plus(Duration::from_secs(lifetime.unsigned_abs()));
-                let session = Session { id, user_id: stored.holder.user.id, expires_at };
-                let (tx, status) = Box::pin(self.begin_sign_in(&session, stored.version, rehashed.as_ref(), now)).await?;
+                let mut session = Session::begin(id, now, browser.then_some(self.longest_session));
+                session.expires_at = session.expires_at.min(now.plus(Duration::from_secs(lifetime.unsigned_abs())));
+                let new = NewSession { session, cookie: cookie.as_ref().map(RawApiKey::hash), origin: &origin };
+                let (tx, status) = Box::pin(self.begin_sign_in(&new, subject)).await?;
                 (status, Some(tx))
             }
         };
+        let cookie = cookie.map(|secret| Cookie { secret, expires_at: now.plus(Session::LIFETIME) });
         let issued_at = now.as_seconds();
         let subject_id = actor.id.map(|id| id.to_string()).unwrap_or_default();
         let (principal_type, client_id) = match subject {
@@ -350,10 +370,6 @@ impl Login {
             return Err(LoginError::TokenTooLarge(access_token.len()));
         }
 
-        let mut details = json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope });
-        if let Some(members) = details.as_object_mut().filter(|_| !claims.authorization_details.is_empty()) {
-            members.insert("authorization_details".to_owned(), json!(claims.authorization_details));
-        }
         let event = Event {
             id: AuditEventId::generate(now, self.context.sources.random()),
             organization_id: Some(claims.org_id),
@@ -364,7 +380,7 @@ impl Login {
             outcome: Outcome::Granted,
             origin: origin.clone(),
             token_expires_at: Some(Timestamp::from_seconds(claims.exp)),
-            details: Some(details),
+            details: Some(on_record(&claims, browser)),
         };
         // The token leaves only after its record is durable.
         match sign_in {
@@ -382,7 +398,7 @@ impl Login {
             self.check_again(known).await?;
             self.context.usage.note(&known.credential, &origin, now);
         }
-        Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope, authorization_details: claims.authorization_details })
+        Ok(Issued { access_token, expires_in: lifetime, scope: claims.scope, authorization_details: claims.authorization_details, cookie })
     }
 
     /// Gives a key value its place in the status lists, where a node of an earlier version made it.
@@ -396,19 +412,26 @@ impl Login {
         Ok(status)
     }
 
-    /// Writes a person's sign-in, and a stronger hash of the password, to be committed with the record of the token.
-    async fn begin_sign_in(
-        &self,
-        session: &Session,
-        version: i64,
-        rehashed: Option<&SecretString>,
-        now: Timestamp,
-    ) -> Result<(Tx, StatusIndex), LoginError> {
+    /// Writes a sign-in, and a stronger hash of a person's password, to be committed with the record of the token.
+    async fn begin_sign_in(&self, new: &NewSession<'_>, subject: &Subject) -> Result<(Tx, StatusIndex), LoginError> {
         let mut tx = self.context.store.begin().await?;
-        let status = tx.insert_session(session, version, now).await?.ok_or(LoginError::WrongPassword)?;
-        if let Some(hash) = rehashed {
-            tx.replace_password_hash(session.user_id, version, hash).await?;
-        }
+        let status = match subject {
+            Subject::Key(known) => {
+                let KeyCredential { organization, account, value, .. } = &known.credential;
+                tx.lock_service_account(organization.id, account.id).await?;
+                let found = tx.find_key_credential_by_grant(value.grant).await?.ok_or(LoginError::UnknownKey)?;
+                found.check(self.context.sources.latest())?;
+                tx.insert_key_session(new, value.grant, found.value.ends_at()).await?
+            }
+            Subject::User { stored, rehashed } => {
+                let user = stored.holder.user.id;
+                let status = tx.insert_session(new, user, stored.version).await?.ok_or(LoginError::WrongPassword)?;
+                if let Some(hash) = rehashed {
+                    tx.replace_password_hash(user, stored.version, hash).await?;
+                }
+                status
+            }
+        };
         Ok((tx, status))
     }
 
@@ -462,6 +485,20 @@ impl Login {
         let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details: None };
         self.recorder.record(event).await
     }
+}
+
+/// What the audit trail says of an issued token.
+fn on_record(claims: &AccessTokenClaims, browser: bool) -> Value {
+    let mut details = json!({ "jti": claims.jti, "audience": claims.aud, "scope": claims.scope });
+    if let Some(members) = details.as_object_mut() {
+        if !claims.authorization_details.is_empty() {
+            members.insert("authorization_details".to_owned(), json!(claims.authorization_details));
+        }
+        if browser {
+            members.insert("session".to_owned(), json!("in a browser"));
+        }
+    }
+    details
 }
 
 /// A receiver that was asked for, in the caller's own words: cut, and left out where they could be a secret in the wrong field.

@@ -320,12 +320,12 @@ impl Management {
             PrincipalType::User => (Holder::User(UserId(subject)), "user"),
         };
         let refused = match (claims.principal_type, claims.sid) {
-            (PrincipalType::ServiceAccount, Some(grant)) => match self.store.find_key_credential_by_grant(grant).await? {
-                Some(found) => found.check(now).err().map(verdict),
-                None => ended(),
+            (PrincipalType::ServiceAccount, Some(grant)) => match self.store.find_key_credential_by_sid(grant).await? {
+                Some(found) if found.session.is_none_or(|session| session.is_valid(now)) => found.check(now).err().map(verdict),
+                _ => ended(),
             },
             (PrincipalType::User, Some(session)) => match self.store.find_session(session).await? {
-                Some(found) if found.session.expires_at > now => found.holder.check().err().map(verdict),
+                Some(found) if found.session.is_valid(now) => found.holder.check().err().map(verdict),
                 _ => ended(),
             },
             (_, None) => ended(),

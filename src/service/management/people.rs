@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::service::authentication::AuthenticationError;
 use crate::service::passwords::PasswordError;
 use crate::service::{Caller, Principal};
-use crate::store::{Holder, Member, StoreError, StoredInvitation, Tx, UserFilter};
+use crate::store::{Holder, Member, SessionHolder, StoreError, StoredInvitation, Tx, UserFilter};
 
 /// Someone who is to be made known.
 #[derive(Debug)]
@@ -189,7 +189,7 @@ impl Management {
         Ok(User { has_password: true, ..credential.user })
     }
 
-    /// Replaces the caller's own password and ends their other sign-ins.
+    /// Replaces the caller's own password and ends their other sign-ins, and one in a browser as well.
     ///
     /// # Errors
     /// Where the caller is no person, or the old password is wrong.
@@ -218,8 +218,11 @@ impl Management {
             return Err(ManagementError::WrongPassword);
         }
         tx.set_password_hash(user.id, &hash).await?;
-        tx.delete_other_sessions(user.id, credential.session.id, self.sources.now()).await?;
-        let details = json!({ "password": "replaced", "other sessions": "ended" });
+        // A browser is to sign in anew: whoever has its cookie may have been the reason for another password.
+        let kept = Some(credential.session).filter(|session| session.renewable_until.is_none()).map(|session| session.id);
+        tx.delete_other_sessions(SessionHolder::User(user.id), kept, self.sources.now()).await?;
+        let ended = if kept.is_some() { "other sessions" } else { "sessions" };
+        let details = json!({ "password": "replaced", ended: "ended" });
         self.finish(tx, &caller, Action::UserChangePassword, Target::from(user), origin, details).await
     }
 

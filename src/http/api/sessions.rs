@@ -1,0 +1,58 @@
+//! `/users/me/sessions`: the caller's own sign-ins.
+
+use actix_web::HttpResponse;
+use actix_web::web::{Json, Path};
+use serde::Serialize;
+
+use super::super::credential::Call;
+use super::super::error::ApiError;
+use super::page::Items;
+use crate::domain::entity::SessionDetails;
+use crate::domain::id::SessionId;
+use crate::domain::time::Timestamp;
+
+/// A sign-in.
+#[derive(Serialize)]
+pub(crate) struct SessionBody {
+    id: SessionId,
+    /// Whether it is the one that asks.
+    current: bool,
+    /// Whether it is one in a browser, with a cookie.
+    browser: bool,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    /// Until when its use renews it; null where it is not renewed.
+    renewable_until: Option<Timestamp>,
+    /// From where it began.
+    address: Option<String>,
+    /// With what it began.
+    user_agent: Option<String>,
+}
+
+pub(crate) async fn list(call: Call) -> Result<Json<Items<SessionBody>>, ApiError> {
+    let current = call.caller.session().map(|session| session.id);
+    let found = call.state.sessions.list(&call.caller).await?;
+    Ok(Json(Items::all(found.into_iter().map(|SessionDetails { session, address, user_agent }| SessionBody {
+        id: session.id,
+        current: current == Some(session.id),
+        browser: session.renewable_until.is_some(),
+        created_at: session.created_at,
+        expires_at: session.expires_at,
+        renewable_until: session.renewable_until,
+        address,
+        user_agent,
+    }))))
+}
+
+pub(crate) async fn end(call: Call, session: Path<String>) -> Result<HttpResponse, ApiError> {
+    let found = match session.parse::<SessionId>() {
+        Ok(id) => call.state.sessions.end(&call.caller, id, call.origin.clone()).await?,
+        Err(_) => false,
+    };
+    if found { Ok(call.done().await) } else { Err(ApiError::new("not_found", format!("there is no sign-in {session} of yours; it may be over"))) }
+}
+
+pub(crate) async fn end_others(call: Call) -> Result<HttpResponse, ApiError> {
+    call.state.sessions.end_others(&call.caller, call.origin.clone()).await?;
+    Ok(call.done().await)
+}
