@@ -67,10 +67,12 @@ async fn empty_pages_say_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_not_there_says_so_in_the_frame() {
+async fn what_is_not_there_says_so() {
     let app = start().await;
     let browser = signed_in(&app).await;
-    for path in ["/nowhere", "/service-accounts/nobody", "/service-accounts/0198c0de-0000-7000-8000-000000000000", "/teams/nobody"] {
+    browser.goto_refused("/nowhere", 404).await;
+    browser.looks_good("nowhere").await;
+    for path in ["/service-accounts/nobody", "/service-accounts/0198c0de-0000-7000-8000-000000000000", "/teams/nobody"] {
         browser.goto_refused(path, 404).await;
         browser.has("Request id").await;
         assert!(browser.offers("Sign out").await, "{path}");

@@ -39,7 +39,7 @@ async fn visitor(app: &TestApp, permissions: &[&str]) -> Browser {
 async fn whoever_may_only_read_is_offered_nothing_else() {
     let app = start().await;
     populate(&app, "").await;
-    let read = ["service_accounts.read", "teams.read", "roles.read", "users.read", "workspaces.read", "audit.read", "signing_keys.read"];
+    let read = ["service_accounts.read", "teams.read", "roles.read", "users.read", "workspaces.read", "audit.read"];
     let browser = visitor(&app, &read).await;
     let kinds = crawl(&browser, 2, async |path: &str| {
         let forms = forms(&browser).await;
@@ -70,7 +70,7 @@ async fn whoever_may_nothing_sees_who_they_are() {
     populate(&app, "").await;
     let browser = visitor(&app, &[]).await;
     let kinds = crawl(&browser, 2, async |path: &str| assert!(forms(&browser).await.is_empty(), "{path}")).await;
-    for page in ["/service-accounts", "/teams", "/roles", "/people", "/audit", "/signing-keys"] {
+    for page in ["/service-accounts", "/teams", "/roles", "/people", "/audit"] {
         assert!(!kinds.iter().any(|kind| kind.starts_with(page)), "{page} is offered");
         browser.goto_refused(page, 403).await;
         browser.lacks("ci-deploy").await;

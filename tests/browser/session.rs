@@ -141,7 +141,7 @@ async fn a_sign_in_leads_to_our_own_pages_only() {
         browser.goto(&format!("/sign-in?next={encoded}")).await;
         browser.fill("API key or password", app.admin_key()).await;
         browser.press("Sign in").await;
-        browser.has("Sign out").await;
+        browser.leaves("/sign-in").await;
         let url = browser.current_url().await;
         assert!(url.starts_with(&format!("{}/", app.url)), "{next:?} led to {url}");
         // A path of ours that does not exist is a harmless end.
@@ -185,7 +185,7 @@ async fn a_session_lasts_an_hour_and_longer_while_it_is_used() {
 async fn a_session_ends_with_the_account_the_key_and_the_password() {
     let app = start().await;
     let admin = app.admin_client();
-    let key = app.issue_key("default", "worker", &["organization-viewer"], None).await;
+    let key = app.issue_key("default", "worker", &["organization-auditor"], None).await;
     let browser = Browser::open(&app).await;
     browser.sign_in_by_key(&key).await;
     browser.arrives("/").await;

@@ -70,7 +70,7 @@ impl Browser {
     /// Keeps a picture of the whole page. Returns its file.
     pub async fn screenshot(&self, name: &str) -> PathBuf {
         let size = self.cdp("Page.getLayoutMetrics", json!({})).await["cssContentSize"].clone();
-        let clip = json!({ "x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1 });
+        let clip = json!({ "x": 0, "y": 0, "width": *self.width.borrow(), "height": size["height"], "scale": 1 });
         let picture = self.cdp("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": true, "clip": clip })).await;
         let file = self.picture(&format!("{name}-{}-{}", self.theme.borrow().name(), self.width.borrow()));
         std::fs::write(&file, STANDARD.decode(picture["data"].as_str().unwrap()).unwrap()).unwrap();

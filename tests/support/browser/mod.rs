@@ -131,6 +131,26 @@ impl Browser {
         .await;
     }
 
+    /// Waits until a path is shown that begins so.
+    pub async fn arrives_within(&self, beginning: &str) {
+        let wanted = format!("{}{beginning}", self.url);
+        self.until(async || {
+            let url = self.current_url().await;
+            if url.starts_with(&wanted) { Ok(()) } else { Err(format!("{beginning}… was to be shown, and it is {url}")) }
+        })
+        .await;
+    }
+
+    /// Waits until no path is shown that begins so.
+    pub async fn leaves(&self, beginning: &str) {
+        let left = format!("{}{beginning}", self.url);
+        self.until(async || {
+            let url = self.current_url().await;
+            if url.starts_with(&left) { Err(format!("still {url} is shown: {}", self.text().await)) } else { Ok(()) }
+        })
+        .await;
+    }
+
     /// The status that the page came with.
     pub async fn status(&self) -> u16 {
         self.listen().await;
