@@ -158,6 +158,7 @@ async fn fill_accounts(store: &Store, sources: &Sources, organization_id: Organi
                 active: index % ONE_IN != 0,
                 created_at: at,
                 last_use: None,
+                next_key_expires_at: None,
             };
             tx.insert_service_account(&account).await.unwrap();
             if index % ONE_IN != 1 {

@@ -65,6 +65,7 @@ fn account(number: u128, owner: &Organization, name: &str) -> ServiceAccount {
         claims: CustomClaims::default(),
         created_at: NOW,
         last_use: None,
+        next_key_expires_at: None,
     }
 }
 

@@ -134,14 +134,16 @@ impl Application {
             },
         });
         let shutdown_grace = config.server.shutdown_grace;
-        let server = HttpServer::new(move || App::new().app_data(state.clone()).wrap(from_fn(http::every_request)).configure(http::routes))
-            .workers(config.server.workers)
-            .disable_signals()
-            // In whole seconds; `run_until` keeps the exact bound.
-            .shutdown_timeout(shutdown_grace.as_secs().saturating_add(1))
-            .listen(listener)
-            .map_err(StartError::Server)?
-            .run();
+        let server = HttpServer::new(move || {
+            App::new().app_data(state.clone()).wrap(from_fn(http::every_request)).configure(http::routes).configure(http::pages)
+        })
+        .workers(config.server.workers)
+        .disable_signals()
+        // In whole seconds; `run_until` keeps the exact bound.
+        .shutdown_timeout(shutdown_grace.as_secs().saturating_add(1))
+        .listen(listener)
+        .map_err(StartError::Server)?
+        .run();
         let handle = server.handle();
         Ok(Self { server, handle, store, memory, follower, upkeep, url, issuer, first_start, shutdown_grace })
     }

@@ -132,6 +132,8 @@ pub struct ServiceAccount {
     pub created_at: Timestamp,
     /// When and from where one of its keys was last used.
     pub last_use: Option<LastUse>,
+    /// When the first of its active keys expires, or expired.
+    pub next_key_expires_at: Option<Timestamp>,
 }
 
 /// When and from where something was last used. It may be a minute older than the truth.

@@ -86,6 +86,11 @@ impl Form {
         pairs.collect::<Option<Vec<_>>>().map(Self)
     }
 
+    /// The value of a field, which stays there; nothing where it is missing.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
     /// Takes the value of a field out; nothing where it is missing or empty, because form libraries send empty fields for what was left out.
     pub(super) fn take(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         let mut values = self.0.iter_mut().filter(|(other, _)| other == name);
@@ -94,6 +99,12 @@ impl Form {
             return Err(ApiError::invalid_request(format!("the field {name} is there more than once; send it once")));
         }
         Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// Takes all values of a field out, such as those of the boxes of this name that were checked.
+    pub(super) fn take_all(&mut self, name: &str) -> Vec<String> {
+        let values = self.0.iter_mut().filter(|(other, _)| other == name);
+        values.map(|(_, value)| std::mem::take(&mut **value)).filter(|value| !value.is_empty()).collect()
     }
 }
 

@@ -12,10 +12,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::State;
-use super::body;
-use super::cookie;
+use super::body::{self, Form};
 use super::error::ApiError;
 use super::routes::{Needs, needs};
+use super::{cookie, dashboard};
 use crate::domain::api_key::without_keys;
 use crate::domain::audit::Origin;
 use crate::domain::id::RequestId;
@@ -77,6 +77,12 @@ impl Call {
         body::optional_json(&self.request, payload, self.state.limits).await
     }
 
+    /// Reads a form. To be called once.
+    pub(super) async fn form(&mut self) -> Result<Form, ApiError> {
+        let payload = self.payload.take().ok_or_else(|| ApiError::invalid_request("the body was read already"))?;
+        Form::read(&self.request, payload, self.state.limits).await
+    }
+
     /// Reads the parameters of the query. Unknown ones are refused by the types, so that a mistyped filter does not list everything.
     pub(super) async fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
         let read = web::Query::<T>::extract(&self.request).await;
@@ -100,6 +106,7 @@ impl FromRequest for Call {
                 Some(cookie) => Box::pin(cookie::authenticate(&state, &request, cookie, &origin)).await?,
                 None => state.authenticator.authenticate(&bearer(&request)?, &origin).await?,
             };
+            dashboard::remember(&request, &caller);
             let needs = request.match_pattern().and_then(|path| needs(request.method(), &path)).ok_or_else(wrong)?;
             if let Needs::Permission(permission) = needs
                 && !caller.access.holds_somewhere(permission)

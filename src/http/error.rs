@@ -138,6 +138,23 @@ impl ApiError {
         self.code
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.row().1).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    pub(super) fn title(&self) -> &'static str {
+        self.row().2
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// What is wrong, field by field, where that is known.
+    pub(super) fn fields(&self) -> &[FieldError] {
+        &self.fields
+    }
+
     fn row(&self) -> Row {
         let unknown = ("internal_error", 500, "Internal error", "server_error");
         CODES.iter().find(|row| row.0 == self.code).copied().unwrap_or(unknown)
@@ -201,7 +218,7 @@ impl std::error::Error for ApiError {}
 /// The middleware renders errors, because it knows the request id; this is what it does when it is not there.
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.row().1).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        self.status()
     }
 }
 

@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use super::State;
 use super::cookie::SetCookie;
+use super::dashboard::{error_page, is_page};
 use super::error::ApiError;
 use crate::domain::api_key::without_keys;
 use crate::domain::id::RequestId;
@@ -35,8 +36,10 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     request.extensions_mut().insert(id);
     let (method, path) = (request.method().clone(), without_keys(request.path()));
     // No name holds the character NUL, and PostgreSQL cannot even be asked for one.
+    let page = is_page(request.path(), true, request.headers());
+    let alone = |error: &ApiError| if page { error_page(None, error, id) } else { error.render(id) };
     if request.uri().path_and_query().is_some_and(|target| target.as_str().contains("%00")) {
-        let response = finished(&state, ApiError::invalid_request("the path or query holds the character NUL").render(id), id);
+        let response = finished(&state, alone(&ApiError::invalid_request("the path or query holds the character NUL")), id);
         return Ok(request.into_response(response));
     }
     let span = tracing::info_span!("request", %id);
@@ -54,7 +57,7 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
             let error = ApiError::timeout();
             state.metrics.answered(method.as_str(), None, 503, Some(error.code()), started.elapsed());
             tracing::error!(%method, path, internal = error.internal(), "not answered in time");
-            let response = finished(&state, error.render(id), id);
+            let response = finished(&state, alone(&error), id);
             return Err(actix_web::error::InternalError::from_response(error, response).into());
         }
     };
@@ -67,7 +70,8 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     };
     let error = response.error().and_then(|error| error.as_error::<ApiError>()).or(of_the_router.as_ref());
     let (code, internal) = (error.map(ApiError::code), error.and_then(ApiError::internal).map(str::to_owned));
-    let rendered = error.map(|error| error.render(id));
+    let page = is_page(request.path(), request.match_pattern().is_some(), request.headers());
+    let rendered = error.map(|error| if page { error_page(Some(&request), error, id) } else { error.render(id) });
     // RFC 9110, section 15.5.6 asks for it.
     let allow = response.headers().get(ALLOW).cloned();
     let mut response = rendered.unwrap_or(response);

@@ -6,6 +6,7 @@ mod api;
 mod body;
 mod cookie;
 mod credential;
+mod dashboard;
 mod error;
 mod health;
 mod login;
@@ -26,6 +27,7 @@ use ipnet::IpNet;
 use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Sessions, Signing, Sources, StatusPublisher};
 use crate::store::Store;
 
+pub use dashboard::{PAGES, PageSpec, pages};
 pub use error::CODES;
 pub use metrics::Metrics;
 pub use middleware::every_request;

@@ -8,7 +8,7 @@ use super::api::{
     access, api_keys, audit_events, organizations, permissions, projects, role_assignments, roles, service_accounts, sessions, signing_keys, teams,
     users, workspaces,
 };
-use super::{health, login, me, metrics, status_lists, well_known};
+use super::{dashboard::PAGES, health, login, me, metrics, status_lists, well_known};
 use crate::domain::permission::Permission;
 
 /// What a caller has to have.
@@ -35,13 +35,14 @@ pub struct RouteSpec {
     pub summary: &'static str,
 }
 
-/// What the route of this pattern needs, for this method.
+/// What the route or page of this pattern needs, for this method.
 pub(super) fn needs(method: &Method, path: &str) -> Option<&'static Needs> {
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
-    ROUTES.iter().find(|route| route.path == path && route.method == method).map(|route| &route.needs)
+    let route = ROUTES.iter().find(|route| route.path == path && route.method == method).map(|route| &route.needs);
+    route.or_else(|| PAGES.iter().find(|page| page.path == path && page.method == method).map(|page| &page.needs))
 }
 
-fn on(method: &str) -> Route {
+pub(super) fn on(method: &str) -> Route {
     match method {
         // Reads, so HEAD is answered, too (RFC 9110, section 9.3.2).
         "GET" => web::route().guard(guard::Any(guard::Get()).or(guard::Head())),

@@ -33,9 +33,9 @@ pub use bootstrap::{FirstStart, generate_password};
 pub use follower::{Follower, Propagation};
 pub use login::{Cookie, Issued, Login, LoginError, LoginRequest, Presented, Receiver};
 pub use management::{
-    AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission,
-    HolderReference, Impact, InWorkspace, Invitation, KeyChange, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey,
-    NewKeyValue, NewOrganization, NewPermission, NewProject, NewRole, NewTeam, NewUser, NewWorkspace, OrganizationChange, Page, ProjectChange,
+    AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, FirstAccess,
+    HolderReference, Impact, Invitation, KeyChange, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey, NewKeyValue,
+    NewOrganization, NewPermission, NewProject, NewRole, NewTeam, NewUser, NewWorkspace, OrganizationChange, Page, ProjectChange, Reach,
     ReceiverKind, RoleChange, Rotation, Rules, TeamChange, UserChange, WorkspaceChange,
 };
 pub use memory::{Known, Memory, WorkspaceName};

@@ -16,12 +16,13 @@ macro_rules! service_account_columns {
         "a.id AS account_id, a.organization_id AS account_organization_id, a.name AS account_name, a.description AS account_description, \
          a.active AS account_active, a.created_at AS account_created_at, a.last_used_at AS account_last_used_at, \
          a.last_used_address AS account_last_used_address, a.last_used_user_agent AS account_last_used_user_agent, \
-         a.labels AS account_labels, a.claims AS account_claims"
+         a.labels AS account_labels, a.claims AS account_claims, a.next_key_expires_at AS account_next_key_expires_at"
     };
 }
 pub(super) use service_account_columns;
 
-/// The conditions of a list, of a table called `a`; `$1` is the organization, and the name stands in the statement's own words.
+/// The conditions of a list, of a table called `a`; `$1` is the organization, and the name stands in the statement's own words. Whether a text is a part of
+/// another, the two engines are asked in the same words: whether anything is left out when it is left out.
 macro_rules! list {
     ($from:literal, $where:literal) => {
         concat!(
@@ -34,6 +35,7 @@ macro_rules! list {
             " AND (a.last_used_at IS NULL OR NOT $4)",
             " AND (a.last_used_at < $5 OR a.last_used_at IS NULL OR CAST($5 AS BIGINT) IS NULL)",
             " AND (a.next_key_expires_at < $6 OR CAST($6 AS BIGINT) IS NULL)",
+            " AND (replace(lower(a.name), lower($8), '') <> lower(a.name) OR CAST($8 AS TEXT) IS NULL)",
             $where,
             " ORDER BY a.id LIMIT $7"
         )
@@ -47,11 +49,11 @@ statements! {
     FIND_BY_NAME = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.name = $2");
     COUNT = "SELECT count(*) FROM service_accounts WHERE organization_id = $1";
     LIST = list!("service_accounts a", "");
-    LIST_BY_NAME = list!("service_accounts a", " AND a.name = $8");
+    LIST_BY_NAME = list!("service_accounts a", " AND a.name = $9");
     // CROSS JOIN, because SQLite then reads the labels first.
     LIST_BY_LABEL = list!(
         "labels l CROSS JOIN service_accounts a",
-        " AND (a.name = $8 OR CAST($8 AS TEXT) IS NULL) AND l.organization_id = $1 AND l.name = $9 AND l.value = $10 AND l.owner_id > $2 AND a.id = l.owner_id"
+        " AND (a.name = $9 OR CAST($9 AS TEXT) IS NULL) AND l.organization_id = $1 AND l.name = $10 AND l.value = $11 AND l.owner_id > $2 AND a.id = l.owner_id"
     );
     // Changes nothing, and makes others who would change the account wait. PostgreSQL has FOR UPDATE for it, SQLite has not.
     LOCK = "UPDATE service_accounts SET active = active WHERE organization_id = $1 AND id = $2";
@@ -85,6 +87,7 @@ pub(super) struct ServiceAccountRow {
     account_labels: Labels,
     #[sqlx(try_from = "String")]
     account_claims: CustomClaims,
+    account_next_key_expires_at: Option<i64>,
 }
 
 impl From<ServiceAccountRow> for ServiceAccount {
@@ -99,6 +102,7 @@ impl From<ServiceAccountRow> for ServiceAccount {
             claims: row.account_claims,
             created_at: Timestamp::from_micros(row.account_created_at),
             last_use: last_use(row.account_last_used_at, row.account_last_used_address, row.account_last_used_user_agent),
+            next_key_expires_at: row.account_next_key_expires_at.map(Timestamp::from_micros),
         }
     }
 }
@@ -113,6 +117,8 @@ pub(super) fn last_use(at: Option<i64>, address: Option<String>, user_agent: Opt
 pub struct AccountFilter {
     /// Those of exactly this name.
     pub name: Option<String>,
+    /// Those that have this in their name, in any case.
+    pub search: Option<String>,
     /// Those that are active, or those that are not.
     pub active: Option<bool>,
     /// Those of which no key was ever used.
@@ -179,7 +185,8 @@ impl Store {
                 .bind(filter.never_used)
                 .bind(filter.unused_since.map(Timestamp::as_micros))
                 .bind(filter.expiring_before.map(Timestamp::as_micros))
-                .bind(limit);
+                .bind(limit)
+                .bind(filter.search.as_deref().filter(|search| !search.is_empty()));
             match (&filter.label, &filter.name) {
                 (Some((label, value)), name) => query.bind(name).bind(label).bind(value).fetch_all(pool).await,
                 (None, Some(name)) => query.bind(name).fetch_all(pool).await,

@@ -1,6 +1,7 @@
 //! A caller, and what it was answered.
 
 use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
@@ -64,7 +65,8 @@ impl Answer {
 
 impl Client {
     pub fn new(base: &str) -> Self {
-        Self { http: reqwest::Client::builder().no_proxy().build().unwrap(), base: base.to_owned(), bearer: None, browser: false, cookie: None }
+        let http = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
+        Self { http, base: base.to_owned(), bearer: None, browser: false, cookie: None }
     }
 
     pub fn with(&self, credential: &str) -> Self {

@@ -3,11 +3,11 @@
 pub(super) mod access;
 pub(super) mod api_keys;
 pub(super) mod audit_events;
-mod fields;
+pub(super) mod fields;
 mod impact;
 mod last_use;
 pub(super) mod organizations;
-mod page;
+pub(super) mod page;
 pub(super) mod permissions;
 pub(super) mod projects;
 pub(super) mod role_assignments;

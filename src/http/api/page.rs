@@ -14,8 +14,8 @@ const MAX_LIMIT: u16 = 200;
 /// A page of a list.
 #[derive(Serialize)]
 pub(crate) struct Items<T> {
-    items: Vec<T>,
-    next_cursor: Option<String>,
+    pub(crate) items: Vec<T>,
+    pub(crate) next_cursor: Option<String>,
 }
 
 impl<T> Items<T> {

@@ -20,7 +20,7 @@ use crate::domain::entity::ServiceAccount;
 use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId};
 use crate::domain::name::{Name, parse_description};
 use crate::domain::time::Timestamp;
-use crate::service::{AccountChange, InWorkspace, NewAccount, NewKey};
+use crate::service::{AccountChange, FirstAccess, NewAccount, NewGiven, NewKey};
 use crate::store::AccountFilter;
 
 /// The name of the key that is made together with its account.
@@ -59,6 +59,7 @@ struct ListQuery {
     limit: Option<String>,
     cursor: Option<String>,
     name: Option<String>,
+    search: Option<String>,
     label: Option<String>,
     active: Option<String>,
     never_used: Option<String>,
@@ -83,7 +84,7 @@ pub(crate) struct ServiceAccountBody {
 
 impl From<ServiceAccount> for ServiceAccountBody {
     fn from(account: ServiceAccount) -> Self {
-        let ServiceAccount { id, organization_id, name, description, active, labels, claims, created_at, last_use } = account;
+        let ServiceAccount { id, organization_id, name, description, active, labels, claims, created_at, last_use, .. } = account;
         Self { id, organization_id, name, description, active, labels, claims, created_at, last_use: last_use.into() }
     }
 }
@@ -110,15 +111,16 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
     }
     let (labels, claims) = (fields.labels(sent.labels).unwrap_or_default(), fields.claims(sent.claims).unwrap_or_default());
     let permissions = fields.permissions("permissions", sent.permissions.as_deref());
-    let in_workspace = match (sent.workspace, sent.permissions.is_some()) {
-        (Some(workspace), true) => Some((Reference::from(workspace.as_str()), permissions.unwrap_or_default())),
+    let access = match (sent.workspace, sent.permissions.is_some()) {
+        (Some(workspace), true) => {
+            Some(FirstAccess { given: NewGiven::Permissions(permissions.unwrap_or_default()), workspace: Some(workspace.as_str().into()) })
+        }
         (None, false) => None,
         _ => return Err(ApiError::invalid_request("workspace and permissions go together: what the account may do in that workspace")),
     };
-    let in_workspace = in_workspace.map(|(workspace, permissions)| InWorkspace { workspace, permissions });
     let wanted = fields.finish_with(name.zip(description).map(|(name, description)| NewAccount { name, description, labels, claims }))?;
     let default_key = sent.default_key.then(|| NewKey { name: Name::from_stored(DEFAULT_KEY.to_owned()), expires_in_days });
-    let (account, key) = call.state.management.create_account(&call.caller, wanted, in_workspace, default_key, call.origin).await?;
+    let (account, key) = call.state.management.create_account(&call.caller, wanted, access, default_key, call.origin).await?;
     let location = format!("/api/v1/service_accounts/{}", account.id);
     let (details, raw) = key.unzip();
     let body = CreatedBody { account: account.into(), api_key_id: details.map(|details| details.key.id), key: raw.as_ref().map(RawApiKey::expose) };
@@ -131,6 +133,7 @@ pub(crate) async fn list(call: Call) -> Result<Json<Items<ServiceAccountBody>>, 
     let mut fields = Fields::default();
     let filter = AccountFilter {
         name: query.name,
+        search: query.search,
         label: fields.label(query.label.as_deref()),
         active: fields.boolean("active", query.active.as_deref()),
         never_used: fields.boolean("never_used", query.never_used.as_deref()).unwrap_or(false),

@@ -1,19 +1,20 @@
 //! Service accounts.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use super::api_keys::{NewKey, NewKeyValue};
-use super::assignments::{FoundHolder, Spot};
+use super::assignments::{FoundHolder, NewGiven, Spot};
 use super::{Changes, Management, ManagementError, Page, name_taken, no, record_of_own, require, require_cover};
-use crate::domain::access::{Given, Grant, Level, Place};
+use crate::domain::access::Place;
 use crate::domain::api_key::RawApiKey;
 use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::audit::{Action, Actor, Origin, Target};
 use crate::domain::entity::{KeyDetails, ServiceAccount};
 use crate::domain::id::{OrganizationId, Reference, ServiceAccountId, SessionId};
-use crate::domain::name::Name;
+use crate::domain::name::{Name, Slug};
 use crate::domain::permission::Permission;
 use crate::service::Caller;
 use crate::store::{AccountFilter, Holder, Tx};
@@ -31,13 +32,22 @@ pub struct NewAccount {
     pub claims: CustomClaims,
 }
 
-/// What a new account is to hold in one workspace, and nowhere else.
+/// What a new account is to hold, in one place and nowhere else.
 #[derive(Clone, Debug)]
-pub struct InWorkspace {
-    /// Where.
-    pub workspace: Reference,
-    /// What: at least one.
-    pub permissions: BTreeSet<Permission>,
+pub struct FirstAccess {
+    /// What.
+    pub given: NewGiven,
+    /// In which workspace; in the whole organization without one.
+    pub workspace: Option<Reference>,
+}
+
+/// Where an account holds something, itself or through teams.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// In the whole organization, and so in all workspaces.
+    pub organization: bool,
+    /// In these workspaces, or in projects of them.
+    pub workspaces: BTreeSet<Slug>,
 }
 
 /// What is to change of an account; nothing where it is to stay.
@@ -56,7 +66,7 @@ pub struct AccountChange {
 }
 
 impl Management {
-    /// Makes a service account in the caller's organization. It holds nothing yet, or, with `in_workspace`, permissions in one workspace. With `default_key` it also
+    /// Makes a service account in the caller's organization. It holds nothing yet, or, with `access`, what that says. With `default_key` it also
     /// gets a key of the name "default", which is returned this once.
     ///
     /// # Errors
@@ -65,7 +75,7 @@ impl Management {
         &self,
         caller: &Caller,
         wanted: NewAccount,
-        in_workspace: Option<InWorkspace>,
+        access: Option<FirstAccess>,
         default_key: Option<NewKey>,
         origin: Origin,
     ) -> Result<(ServiceAccount, Option<(KeyDetails, RawApiKey)>), ManagementError> {
@@ -76,19 +86,20 @@ impl Management {
         require_for_claims(&caller, &wanted.claims)?;
         let (organization, policy) = (caller.organization().id, caller.organization().key_policy);
         let account = self.insert_account(&mut tx, organization, wanted, caller.actor(), origin.clone()).await?;
-        if let Some(InWorkspace { workspace: reference, permissions }) = in_workspace {
-            let found = match &reference {
-                Reference::Id(id) => tx.find_workspace_by_id(organization, *id).await?,
-                Reference::Name(slug) => tx.find_workspace_by_slug(organization, slug).await?,
+        if let Some(FirstAccess { given, workspace }) = access {
+            let spot = match &workspace {
+                Some(reference) => {
+                    let found = match reference {
+                        Reference::Id(id) => tx.find_workspace_by_id(organization, *id).await?,
+                        Reference::Name(slug) => tx.find_workspace_by_slug(organization, slug).await?,
+                    };
+                    Spot::workspace(found.ok_or_else(|| no("workspace", reference))?)
+                }
+                None => Spot::ORGANIZATION,
             };
-            let spot = Spot::workspace(found.ok_or_else(|| no("workspace", &reference))?);
             require(&caller, &Permission::ROLES_MANAGE, spot.place)?;
-            self.check_permissions(&mut tx, organization, Level::Workspace, &permissions).await?;
-            if !caller.access.covers_at(spot.place, &Grant::these(permissions.iter().cloned())) {
-                return Err(ManagementError::Escalation("these permissions are more than you hold there".to_owned()));
-            }
+            let given = self.find_given(&mut tx, &caller, spot.place, &given).await?;
             let holder = FoundHolder { holder: Holder::ServiceAccount(account.id), target: Target::from(&account) };
-            let given = Given::Permissions(permissions);
             self.insert_assignment(&mut tx, organization, &holder, &given, &spot, caller.actor(), origin.clone()).await?;
         }
         let key = match default_key {
@@ -111,6 +122,32 @@ impl Management {
     pub async fn list_accounts(&self, caller: &Caller, filter: &AccountFilter, page: Page) -> Result<Vec<ServiceAccount>, ManagementError> {
         require(caller, &Permission::SERVICE_ACCOUNTS_READ, Place::Organization)?;
         Ok(self.store.list_service_accounts(caller.organization().id, filter, page.after, page.limit.into()).await?)
+    }
+
+    /// Where each of these accounts, which the caller was shown, holds something.
+    ///
+    /// # Errors
+    /// Where the caller may not see what others hold.
+    pub async fn list_reach(&self, caller: &Caller, accounts: &[ServiceAccount]) -> Result<Vec<Reach>, ManagementError> {
+        require(caller, &Permission::ROLES_READ, Place::Organization)?;
+        let mut reach = Vec::with_capacity(accounts.len());
+        let mut slugs = BTreeMap::new();
+        for account in accounts {
+            let mut of_account = Reach::default();
+            for assignment in self.store.list_assignments(Holder::ServiceAccount(account.id)).await? {
+                match assignment.place.workspace() {
+                    Some(id) => {
+                        if let Entry::Vacant(entry) = slugs.entry(id) {
+                            entry.insert(self.store.find_workspace_by_id(account.organization_id, id.0).await?.map(|workspace| workspace.slug));
+                        }
+                        of_account.workspaces.extend(slugs.get(&id).cloned().flatten());
+                    }
+                    None => of_account.organization = true,
+                }
+            }
+            reach.push(of_account);
+        }
+        Ok(reach)
     }
 
     /// Finds a service account of the caller's organization.
@@ -211,6 +248,7 @@ impl Management {
             claims: wanted.claims,
             created_at: now,
             last_use: None,
+            next_key_expires_at: None,
         };
         tx.insert_service_account(&account).await.map_err(|error| name_taken(error, &account.name))?;
         let details = json!({ "name": account.name, "description": account.description, "labels": account.labels, "claims": account.claims });

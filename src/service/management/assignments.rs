@@ -113,30 +113,7 @@ impl Management {
         // All of it was there before the lock, and may be gone since.
         let holder = find_again(&mut tx, organization, &holder, &wanted.holder).await?;
         let spot = spot_again(&mut tx, organization, spot).await?;
-        let given = match &wanted.given {
-            NewGiven::Role(reference) => Given::Role(self.find_role_in(&mut tx, organization, reference).await?),
-            NewGiven::Permissions(permissions) => {
-                self.check_permissions(&mut tx, organization, spot.place.level(), permissions).await?;
-                Given::Permissions(permissions.clone())
-            }
-        };
-        if let Given::Role(role) = &given
-            && role.level != spot.place.level()
-        {
-            let how = match role.level {
-                Level::Platform | Level::Organization => "name neither workspace nor project",
-                Level::Workspace => "name the workspace, and no project",
-                Level::Project => "name the workspace and the project",
-            };
-            return Err(ManagementError::OutOfRange("role", Invalid(format!("{} is given in a whole {}: {how}", role.name, role.level))));
-        }
-        if !caller.access.covers_at(spot.place, &given.grant()) {
-            let what = match &given {
-                Given::Role(role) => format!("role {}", role.name),
-                Given::Permissions(_) => "that".to_owned(),
-            };
-            return Err(ManagementError::Escalation(format!("{what} is more than you hold there")));
-        }
+        let given = self.find_given(&mut tx, &caller, spot.place, &wanted.given).await?;
         let held = tx.list_assignments(holder.holder).await?;
         if own(holder.holder, &held).any(|it| it.given == given && it.place == spot.place) {
             return Err(ManagementError::InUse(format!("{} holds that there already", holder.target.name)));
@@ -145,6 +122,36 @@ impl Management {
         let made = tx.find_assignment(organization, id).await?.ok_or_else(|| no("role assignment", &Reference::Id(id.0)))?;
         tx.commit().await?;
         Ok(made)
+    }
+
+    /// Finds what is to be given, where the caller holds as much there.
+    pub(super) async fn find_given(&self, tx: &mut Tx, caller: &Caller, place: Place, wanted: &NewGiven) -> Result<Given, ManagementError> {
+        let organization = caller.organization().id;
+        let given = match wanted {
+            NewGiven::Role(reference) => Given::Role(self.find_role_in(tx, organization, reference).await?),
+            NewGiven::Permissions(permissions) => {
+                self.check_permissions(tx, organization, place.level(), permissions).await?;
+                Given::Permissions(permissions.clone())
+            }
+        };
+        if let Given::Role(role) = &given
+            && role.level != place.level()
+        {
+            let how = match role.level {
+                Level::Platform | Level::Organization => "name neither workspace nor project",
+                Level::Workspace => "name the workspace, and no project",
+                Level::Project => "name the workspace and the project",
+            };
+            return Err(ManagementError::OutOfRange("role", Invalid(format!("{} is given in a whole {}: {how}", role.name, role.level))));
+        }
+        if !caller.access.covers_at(place, &given.grant()) {
+            let what = match &given {
+                Given::Role(role) => format!("role {}", role.name),
+                Given::Permissions(_) => "that".to_owned(),
+            };
+            return Err(ManagementError::Escalation(format!("{what} is more than you hold there")));
+        }
+        Ok(given)
     }
 
     /// Takes something back.

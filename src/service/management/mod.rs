@@ -40,7 +40,7 @@ use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::store::{Holder, Member, Store, StoreError, Tx};
 
-pub use accounts::{AccountChange, InWorkspace, NewAccount};
+pub use accounts::{AccountChange, FirstAccess, NewAccount, Reach};
 pub use api_keys::{KeyChange, NewKey, NewKeyValue, Rotation};
 pub use assignments::{AssignmentQuery, HolderReference, NewAssignment, NewGiven};
 pub(super) use assignments::{FoundHolder, Spot};

@@ -1,0 +1,99 @@
+//! Refusals and failures as pages.
+
+use actix_web::http::Method;
+use actix_web::http::header::{ACCEPT, HeaderMap, RETRY_AFTER};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse};
+use askama::Template;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::super::error::ApiError;
+use super::PAGES;
+use super::frame::Frame;
+use super::mistakes::sentence;
+use super::visit::{page, see_other};
+use crate::domain::id::RequestId;
+use crate::service::Caller;
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct InFrame<'a> {
+    frame: &'a Frame,
+    error: Shown<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "error_alone.html")]
+struct Alone<'a> {
+    error: Shown<'a>,
+}
+
+struct Shown<'a> {
+    status: u16,
+    title: &'a str,
+    detail: String,
+    advice: &'static str,
+    request_id: RequestId,
+}
+
+/// Whether this path is one of pages, or is nowhere and asked for by a browser.
+pub(in crate::http) fn is_page(path: &str, known: bool, headers: &HeaderMap) -> bool {
+    let prefers_html = || headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.starts_with("text/html"));
+    PAGES.iter().any(|page| first(page.path) == first(path)) || !known && prefers_html()
+}
+
+/// The first part of a path, which no page has in common with the API.
+fn first(path: &str) -> &str {
+    path.split('/').nth(1).unwrap_or_default()
+}
+
+/// Keeps what is around the page, for the case that it ends in an error.
+pub(in crate::http) fn remember(request: &HttpRequest, caller: &Caller) {
+    if is_page(request.path(), true, request.headers()) {
+        let frame = Frame::new(request, caller);
+        request.extensions_mut().insert(frame);
+    }
+}
+
+/// The error as a page. Whoever is not signed in is sent there, and comes back.
+pub(in crate::http) fn error_page(request: Option<&HttpRequest>, error: &ApiError, request_id: RequestId) -> HttpResponse {
+    let status = error.status();
+    if let (401, Some(request)) = (status.as_u16(), request) {
+        return see_other(&format!("/sign-in?next={}", utf8_percent_encode(&back_to(request), NON_ALPHANUMERIC)));
+    }
+    let shown =
+        Shown { status: status.as_u16(), title: error.title(), detail: sentence(error.detail()), advice: advice(status.as_u16()), request_id };
+    let frame = request.and_then(|request| request.extensions().get::<Frame>().cloned());
+    let plain = error.render(request_id);
+    let shown = match &frame {
+        Some(frame) => page(status, &InFrame { frame, error: shown }),
+        None => page(status, &Alone { error: shown }),
+    };
+    let Ok(mut response) = shown else { return plain };
+    if let Some(wait) = plain.headers().get(RETRY_AFTER) {
+        response.headers_mut().insert(RETRY_AFTER, wait.clone());
+    }
+    response
+}
+
+/// Where to go on after signing in: the page itself, or that of the form that was sent.
+fn back_to(request: &HttpRequest) -> String {
+    let asks = [Method::GET, Method::HEAD].contains(request.method());
+    let pattern = request.match_pattern().unwrap_or_default();
+    let shown = PAGES.iter().any(|page| page.path == pattern && page.method == "GET");
+    match request.uri().path_and_query() {
+        Some(target) if asks => target.as_str().to_owned(),
+        _ if shown => request.path().to_owned(),
+        _ => "/".to_owned(),
+    }
+}
+
+fn advice(status: u16) -> &'static str {
+    match status {
+        403 => "Ask an administrator of your organization for a role that includes it.",
+        404 | 405 => "It may have been deleted or renamed. Go back, or look for it in its list.",
+        429 => "Wait a little, then try again.",
+        503 => "Reload the page in a few seconds. Tokens that were issued go on working meanwhile.",
+        500..=599 => "Try again. If it happens again, give the request id to whoever runs this server.",
+        _ => "Go back, and try it once more.",
+    }
+}

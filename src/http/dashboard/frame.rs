@@ -1,0 +1,108 @@
+//! What is around every page: who is signed in, where they can go, and what was just done.
+
+use actix_web::HttpRequest;
+use url::form_urlencoded;
+
+use crate::domain::permission::Permission;
+use crate::service::{Caller, Principal};
+
+/// What was just done: the code in the query of the page that is shown after it, and the text. A text never comes from the query itself.
+const NOTICES: &[(&str, &str)] = &[
+    ("created", "Created."),
+    ("saved", "Your changes are saved."),
+    ("deleted", "Deleted."),
+    ("activated", "Activated."),
+    ("deactivated", "Deactivated. Its keys and tokens count no more."),
+    ("revoked", "Its tokens count no more."),
+    ("given", "Given. It counts at once."),
+    ("taken", "Taken back. It counts at once."),
+    ("added", "Added."),
+    ("removed", "Removed."),
+    ("ended", "Ended."),
+    ("extended", "Extended."),
+    ("signed_out", "You are signed out."),
+    ("password_changed", "Your password is changed. Sign in with the new one."),
+];
+
+/// Where one can go: path, name, icon, and what one has to hold somewhere.
+const LINKS: &[(&str, &str, &str, Option<Permission>)] = &[
+    ("/", "Overview", "home", None),
+    ("/service-accounts", "Service accounts", "bot", Some(Permission::SERVICE_ACCOUNTS_READ)),
+    ("/teams", "Teams", "team", Some(Permission::TEAMS_READ)),
+    ("/roles", "Roles", "shield", Some(Permission::ROLES_READ)),
+    ("/people", "People", "person", Some(Permission::USERS_READ)),
+    ("/workspaces", "Workspaces", "box", Some(Permission::WORKSPACES_READ)),
+    ("/audit", "Audit", "list", Some(Permission::AUDIT_READ)),
+    ("/signing-keys", "Signing keys", "pen", Some(Permission::SIGNING_KEYS_MANAGE)),
+    ("/organization", "Organization", "building", None),
+    ("/sessions", "My sessions", "clock", None),
+    ("/docs", "API", "code", None),
+];
+
+/// What is around a page.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    pub(super) organization: String,
+    /// Who is signed in.
+    pub(super) visitor: String,
+    /// Whether that is a service account.
+    pub(super) bot: bool,
+    pub(super) links: Vec<Link>,
+    pub(super) notice: Option<&'static str>,
+}
+
+/// A link of the navigation.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) href: &'static str,
+    pub(super) label: &'static str,
+    pub(super) icon: &'static str,
+    /// `aria-current`: `page` where it is this page, `true` where it is around this page; else empty.
+    pub(super) current: &'static str,
+}
+
+impl Frame {
+    /// Around the page that `request` asks for.
+    pub(super) fn new(request: &HttpRequest, caller: &Caller) -> Self {
+        let (visitor, bot) = match &caller.principal {
+            Principal::ServiceAccount(credential) => (credential.account.name.to_string(), true),
+            Principal::User(credential) => (credential.holder.user.email.to_string(), false),
+        };
+        let allowed = LINKS.iter().filter(|(_, _, _, needed)| needed.as_ref().is_none_or(|needed| caller.access.holds_somewhere(needed)));
+        let links = allowed.map(|&(href, label, icon, _)| Link { href, label, icon, current: current(href, request.path()) });
+        Self { organization: caller.organization().name.to_string(), visitor, bot, links: links.collect(), notice: notice(request.query_string()) }
+    }
+}
+
+fn current(href: &str, path: &str) -> &'static str {
+    match path.strip_prefix(href) {
+        Some("") => "page",
+        Some(rest) if href != "/" && rest.starts_with('/') => "true",
+        _ => "",
+    }
+}
+
+pub(super) fn notice(query: &str) -> Option<&'static str> {
+    let (_, code) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "notice")?;
+    NOTICES.iter().find(|(known, _)| *known == code).map(|(_, text)| *text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_link_of_a_page_knows_the_pages_in_it() {
+        let table =
+            [("/", "/", "page"), ("/", "/teams", ""), ("/teams", "/teams", "page"), ("/teams", "/teams/x", "true"), ("/teams", "/teamsters", "")];
+        for (href, path, expected) in table {
+            assert_eq!(current(href, path), expected, "{href} {path}");
+        }
+    }
+
+    #[test]
+    fn a_notice_is_one_of_ours() {
+        assert_eq!(notice("a=b&notice=deleted"), Some("Deleted."));
+        assert_eq!(notice("notice=<b>hello</b>"), None);
+    }
+}

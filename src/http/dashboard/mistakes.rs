@@ -1,0 +1,64 @@
+//! What is wrong with a form that was sent, so that it can be shown again.
+
+use actix_web::http::StatusCode;
+
+use super::super::error::{ApiError, FieldError};
+
+/// What is wrong with a form: nothing at first.
+#[derive(Debug, Default)]
+pub(super) struct Mistakes {
+    status: StatusCode,
+    fields: Vec<FieldError>,
+    other: Option<String>,
+}
+
+impl Mistakes {
+    /// From what the API would have answered. A name that is taken is a mistake of the field `name`.
+    ///
+    /// # Errors
+    /// The same error, where the visitor can do nothing about it in the form.
+    pub(super) fn of(error: ApiError, name: &'static str) -> Result<Self, ApiError> {
+        let status = error.status();
+        match (status.as_u16(), error.code()) {
+            (422, _) => Ok(Self { status, fields: error.fields().to_vec(), other: None }),
+            (409, "name_taken") => {
+                Ok(Self { status, fields: vec![FieldError { field: name, detail: "is taken; choose another".to_owned() }], other: None })
+            }
+            (400 | 403 | 404 | 409 | 429, _) => Ok(Self { status, fields: Vec::new(), other: Some(sentence(error.detail())) }),
+            _ => Err(error),
+        }
+    }
+
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Whether there is anything wrong.
+    pub(super) fn any(&self) -> bool {
+        self.other.is_some() || !self.fields.is_empty()
+    }
+
+    /// What is wrong with the form as a whole.
+    pub(super) fn other(&self) -> Option<&str> {
+        self.other.as_deref()
+    }
+
+    /// What is wrong with single fields: the field, and a sentence with its name.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, String)> {
+        self.fields.iter().map(|it| (it.field, sentence(&format!("{} {}", it.field.replace('_', " "), it.detail))))
+    }
+
+    /// What is wrong with this field.
+    pub(super) fn at(&self, field: &str) -> Option<String> {
+        self.fields.iter().find(|it| it.field == field).map(|it| sentence(&it.detail))
+    }
+}
+
+/// With a capital letter and a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let stop = if text.ends_with('.') { "" } else { "." };
+    format!("{first}{}{stop}", letters.as_str())
+}

@@ -1,0 +1,83 @@
+//! The dashboard: pages for people, rendered here, that work without scripts. They do what the API does, by the same use cases and with the same checks.
+//!
+//! # How to add a page
+//!
+//! 1. **A row in the table below**, [`PAGES`]: path, method, handler, and what the visitor has to have. `GET` shows, `POST` takes a form, and nothing else
+//!    exists. The extractor [`Visit`](visit::Visit) refuses whoever lacks it, before the form is read; whether they hold it at the right place is for the use
+//!    case. Paths are in the plural and with dashes (`/service-accounts/{account}/keys/new`); the link in the navigation is in `frame.rs`.
+//! 2. **A handler** in the file of its subject: `async fn show(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError>`. It calls use cases with
+//!    `&visit.call.caller` (`visit.management()`), puts what it found into a *view*, and ends with `visit.show(&view)`. Errors go up with `?`: the middleware
+//!    makes a page of them, with the same status as the API, and sends whoever is not signed in to `/sign-in`.
+//! 3. **A view**: a struct with `#[derive(Template)]`, a field `frame: &'a Frame`, and texts, ready to be shown. What the visitor may not do is not offered:
+//!    a `bool` of the view, from `visit.may(&Permission::…)`, says so. Times are a [`Moment`](moment::Moment), made by `visit.moment(at)`.
+//! 4. **A template** that begins like `templates/service_accounts.html`: `{% extends "layout.html" %}`, `{% import "components.html" as ui %}`, blocks `title`
+//!    and `main`. Components are macros, each with a comment: `{{ ui::badge("good", "active") }}`, or with contents,
+//!    `{% call ui::page_header("Teams", "…") %}<a …>{% endcall %}`. askama escapes all values; `|safe` is never used. No `style` attribute, no inline script:
+//!    the Content-Security-Policy would block them. Whatever is missing in `static/app.css` goes there, by its variables, for both themes.
+//! 5. **A form**: `let mut form = visit.form().await?`, then a struct of the *entered texts* (so that they can be shown again), checked by the parsers of the
+//!    API ([`Fields`](super::api::fields::Fields)). Where that or the use case fails, [`Mistakes::of`](mistakes::Mistakes::of) takes the error, or hands on what no one can mend, and the
+//!    form is shown again with `visit.show_with(mistakes.status(), &view)`. On success `visit.done("/teams", "created").await` waits for the other nodes and
+//!    redirects (303) with a notice, whose text is in `frame::NOTICES`. A password or key is never shown again in a form.
+//! 6. **A test** in `tests/dashboard.rs`. All rows of the table are asked there without a credential and without the permission, by themselves.
+//!
+//! May not know: SQL, the rules of who may do what.
+
+mod assets;
+mod error_page;
+mod expiration;
+mod frame;
+mod mistakes;
+mod moment;
+mod service_accounts;
+mod sign_in;
+mod visit;
+
+use actix_web::web::{self, ServiceConfig};
+
+use super::routes::{Needs, on};
+use crate::domain::permission::Permission;
+
+pub(super) use error_page::{error_page, is_page, remember};
+
+/// A page, or what a page needs.
+#[derive(Debug)]
+pub struct PageSpec {
+    /// `GET`, which answers `HEAD`, too, or `POST`.
+    pub method: &'static str,
+    /// The path, with the names of its parameters in braces.
+    pub path: &'static str,
+    /// What a visitor has to have.
+    pub needs: Needs,
+}
+
+macro_rules! pages {
+    ($($path:literal { $($method:ident $handler:path, $needs:expr;)+ })+) => {
+        /// Every page.
+        pub static PAGES: &[PageSpec] = &[$($(PageSpec { method: stringify!($method), path: $path, needs: $needs },)+)+];
+
+        /// Puts every page in its place.
+        pub fn pages(config: &mut ServiceConfig) {
+            $(config.service(web::resource($path)$(.route(on(stringify!($method)).to($handler)))+);)+
+        }
+    };
+}
+
+use Needs::Nothing;
+
+const fn may(permission: Permission) -> Needs {
+    Needs::Permission(permission)
+}
+
+pages! {
+    "/static/{name}" { GET assets::get, Nothing; }
+    "/sign-in" {
+        GET sign_in::show, Nothing;
+        POST sign_in::sign_in, Nothing;
+    }
+    "/sign-out" { POST sign_in::sign_out, Needs::Credential; }
+    "/service-accounts" { GET service_accounts::list, may(Permission::SERVICE_ACCOUNTS_READ); }
+    "/service-accounts/new" {
+        GET service_accounts::new, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+        POST service_accounts::create, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+}

@@ -1,0 +1,119 @@
+//! A visit: someone who is signed in asks for a page.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use askama::Template;
+use serde::de::DeserializeOwned;
+
+use super::super::body::Form;
+use super::super::credential::Call;
+use super::super::error::ApiError;
+use super::frame::Frame;
+use super::moment::Moment;
+use crate::domain::access::Place;
+use crate::domain::permission::Permission;
+use crate::domain::time::Timestamp;
+use crate::service::Management;
+
+/// Nothing but our own files, no inline script or style, and no frame around us.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
+                      base-uri 'none'; frame-ancestors 'none'";
+
+const CROSS_ORIGIN_OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+
+/// Someone who is signed in and holds, somewhere, what the page needs. The form is not read yet.
+pub(super) struct Visit {
+    /// The same as for the API.
+    pub(super) call: Call,
+    /// What is around the page.
+    pub(super) frame: Frame,
+    /// The present, from which times are told.
+    pub(super) now: Timestamp,
+}
+
+impl Visit {
+    /// The use cases.
+    pub(super) fn management(&self) -> &Management {
+        &self.call.state.management
+    }
+
+    /// Whether the visitor may do this in the whole organization, or, where it is about the platform, there. What they may not do is not offered.
+    pub(super) fn may(&self, permission: &Permission) -> bool {
+        self.call.caller.access.holds(permission, Place::at_hourpass(permission))
+    }
+
+    /// A time, as it is shown.
+    pub(super) fn moment(&self, at: Timestamp) -> Moment {
+        Moment::new(at, self.now)
+    }
+
+    /// Reads the form. To be called once.
+    pub(super) async fn form(&mut self) -> Result<Form, ApiError> {
+        self.call.form().await
+    }
+
+    /// Reads the parameters of the query. Unlike at the API, unknown ones do no harm: a link may have a notice in it.
+    pub(super) async fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        self.call.query().await
+    }
+
+    /// Answers with a page.
+    #[expect(clippy::unused_self, reason = "who shows a page has been let in")]
+    pub(super) fn show(&self, view: &impl Template) -> Result<HttpResponse, ApiError> {
+        page(StatusCode::OK, view)
+    }
+
+    /// Answers with a page and this status, such as that of a form with mistakes.
+    #[expect(clippy::unused_self, reason = "who shows a page has been let in")]
+    pub(super) fn show_with(&self, status: StatusCode, view: &impl Template) -> Result<HttpResponse, ApiError> {
+        page(status, view)
+    }
+
+    /// After a change: sends the visitor on, with a notice, when the other nodes have confirmed it.
+    pub(super) async fn done(&self, path: &str, notice: &str) -> HttpResponse {
+        self.call.state.follower.confirm().await;
+        see_other(&format!("{path}?notice={notice}"))
+    }
+}
+
+impl FromRequest for Visit {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, call) = (request.clone(), Call::from_request(request, payload));
+        Box::pin(async move {
+            let call = call.await?;
+            let frame = request.extensions().get::<Frame>().cloned();
+            let frame = frame.unwrap_or_else(|| Frame::new(&request, &call.caller));
+            let now = call.state.sources.now();
+            Ok(Self { call, frame, now })
+        })
+    }
+}
+
+/// A page, with the headers that keep it safe.
+pub(super) fn page(status: StatusCode, view: &impl Template) -> Result<HttpResponse, ApiError> {
+    let html = view.render().map_err(|error| ApiError::from_internal(&error))?;
+    let mut response = HttpResponse::build(status);
+    for header in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "same-origin"),
+        (CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
+        (CACHE_CONTROL, "no-store"),
+    ] {
+        response.insert_header(header);
+    }
+    Ok(response.body(html))
+}
+
+/// To be asked for with `GET`, whatever the method was.
+pub(super) fn see_other(target: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, target)).insert_header((CACHE_CONTROL, "no-store")).finish()
+}
