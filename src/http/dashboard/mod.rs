@@ -23,14 +23,17 @@
 //! May not know: SQL, the rules of who may do what.
 
 mod assets;
+mod chart;
 mod error_page;
 mod expiration;
 mod frame;
 mod mistakes;
 mod moment;
+mod overview;
 mod service_accounts;
 mod sign_in;
 mod visit;
+mod words;
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -62,13 +65,14 @@ macro_rules! pages {
     };
 }
 
-use Needs::Nothing;
+use Needs::{Credential, Nothing};
 
 const fn may(permission: Permission) -> Needs {
     Needs::Permission(permission)
 }
 
 pages! {
+    "/" { GET overview::show, Credential; }
     "/static/{name}" { GET assets::get, Nothing; }
     "/sign-in" { GET sign_in::show, Nothing; }
     "/service-accounts" { GET service_accounts::list, may(Permission::SERVICE_ACCOUNTS_READ); }
