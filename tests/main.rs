@@ -17,6 +17,7 @@ mod api_keys;
 mod attacks;
 mod audit;
 mod bad_input;
+mod browser;
 mod command_line;
 mod dashboard;
 mod durability;

@@ -352,3 +352,53 @@ on_both_engines! {
         }
     }
 }
+
+on_both_engines! {
+    async fn the_form_signs_in_and_out(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        make_person(&app, "ada@example.com").await;
+        let (anyone, key) = (app.anyone(), app.admin_key());
+        let browser = anyone.browser();
+        let person = [("username", "ada@example.com"), ("password", PASSWORD), ("next", "/teams?a=b")];
+        for fields in [&[("username", ""), ("password", key), ("next", "/teams?a=b")][..], &person[..]] {
+            let answer = browser.post_form("/sign-in", fields).await;
+            assert_eq!((answer.status, answer.header("location")), (303, "/teams?a=b"));
+            let signed_in = anyone.keeping(&answer);
+            assert_eq!(signed_in.get("/users/me").await.status, 200);
+            let again = signed_in.get("/sign-in?next=/audit").await;
+            assert_eq!((again.status, again.header("location")), (303, "/audit"));
+            let out = signed_in.call("/sign-out").await;
+            assert_eq!((out.status, out.header("location")), (303, "/sign-in?notice=signed_out"));
+            assert!(set_cookie(&out).starts_with("hourpass=; "));
+            assert_eq!(signed_in.get("/users/me").await.status, 401);
+            // Signed out, one is sent to sign in, and the stale cookie is forgotten.
+            let stale = signed_in.get("/service-accounts?search=x").await;
+            assert_eq!((stale.status, stale.header("location")), (303, "/sign-in?next=%2Fservice%2Daccounts%3Fsearch%3Dx"));
+            assert!(set_cookie(&stale).starts_with("hourpass=; "));
+            assert!(signed_in.get("/sign-in?notice=signed_out").await.text.contains("You are signed out."));
+        }
+        for elsewhere in ["//example.com", "https://example.com/", "/\\example.com", "/\t/example.com", ""] {
+            let answer = browser.post_form("/sign-in", &[("password", key), ("next", elsewhere)]).await;
+            assert_eq!((answer.status, answer.header("location")), (303, "/"), "{elsewhere}");
+        }
+        for (fields, status, text) in [
+            (&[("username", "ada@example.com"), ("password", "wrong horse battery")][..], 401, "value=\"ada@example.com\""),
+            (&[("password", "hp_live_wrong")][..], 401, "not an API key"),
+            (&[("username", "<b>x</b>"), ("password", PASSWORD)][..], 401, "&#60;b&#62;x"),
+            (&[][..], 400, "password is missing"),
+        ] {
+            let answer = browser.post_form("/sign-in", fields).await;
+            assert_eq!((answer.status, set_cookie(&answer)), (status, ""), "{fields:?}");
+            assert!(answer.text.contains(text) && !answer.text.contains(PASSWORD), "{}", answer.text);
+        }
+        // Another site's form signs nobody in or out.
+        for headers in [&[("sec-fetch-site", "cross-site")][..], &[("origin", "https://elsewhere.example.com")][..], &[][..]] {
+            let signed_in = anyone.keeping(&browser.login(key).await);
+            let sent = |path: &str| headers.iter().fold(anyone.request(Method::POST, path), |request, (name, value)| request.header(*name, *value));
+            let planted = Answer::of(sent("/sign-in").form(&[("password", key)])).await;
+            assert_eq!((planted.status, set_cookie(&planted)), (403, ""));
+            assert_eq!(Answer::of(sent("/sign-out").header("cookie", signed_in.cookie())).await.status, 403);
+            assert_eq!(signed_in.get("/users/me").await.status, 200);
+        }
+    }
+}

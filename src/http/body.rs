@@ -86,6 +86,11 @@ impl Form {
         pairs.collect::<Option<Vec<_>>>().map(Self)
     }
 
+    /// The value of a field, which stays there; nothing where it is missing.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
     /// Takes the value of a field out; nothing where it is missing or empty, because form libraries send empty fields for what was left out.
     pub(super) fn take(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         let mut values = self.0.iter_mut().filter(|(other, _)| other == name);

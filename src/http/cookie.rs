@@ -87,7 +87,7 @@ pub(super) async fn authenticate(state: &State, request: &HttpRequest, cookie: R
 
 /// Why a request with a cookie does not count.
 pub(super) fn cross_site() -> ApiError {
-    let detail = "a browser sent this with its session's cookie, and not from a page of this server; use its pages, or an Authorization header";
+    let detail = "a browser sent this, and not from a page of this server; use its pages, or an Authorization header";
     ApiError::new("cross_site_request", detail)
 }
 

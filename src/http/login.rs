@@ -77,6 +77,16 @@ pub(super) async fn workspace_login_by_path(
     issued.await.map(workspace_answer).map_err(ApiError::at_login)
 }
 
+/// Signs the browser in, for the dashboard.
+pub(super) async fn sign_in(state: &State, request: &HttpRequest, form: &mut Form) -> Result<(), ApiError> {
+    let presented = presented(form)?;
+    let wish = LoginRequest { presented, receiver: Receiver::Hourpass, scope: None, browser: true, origin: origin(state, request) };
+    if let Some(cookie) = state.login.login(wish).await?.cookie {
+        cookie::replace(state, request, &cookie).await;
+    }
+    Ok(())
+}
+
 /// Ends the session whose cookie or token this is. Asked with a key, or with a key's token, there is nothing to end, and that is no error.
 pub(super) async fn logout(call: Call) -> Result<HttpResponse, ApiError> {
     call.state.sessions.sign_out(&call.caller, call.origin.clone()).await?;

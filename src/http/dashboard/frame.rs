@@ -20,6 +20,8 @@ const NOTICES: &[(&str, &str)] = &[
     ("removed", "Removed."),
     ("ended", "Ended."),
     ("extended", "Extended."),
+    ("signed_out", "You are signed out."),
+    ("password_changed", "Your password is changed. Sign in with the new one."),
 ];
 
 /// Where one can go: path, name, icon, and what one has to hold somewhere.
@@ -80,7 +82,7 @@ fn current(href: &str, path: &str) -> &'static str {
     }
 }
 
-fn notice(query: &str) -> Option<&'static str> {
+pub(super) fn notice(query: &str) -> Option<&'static str> {
     let (_, code) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "notice")?;
     NOTICES.iter().find(|(known, _)| *known == code).map(|(_, text)| *text)
 }

@@ -31,8 +31,8 @@ mod mistakes;
 mod moment;
 mod overview;
 mod service_accounts;
-mod sign_in;
-mod visit;
+pub(super) mod sign_in;
+pub(super) mod visit;
 mod words;
 
 use actix_web::web::{self, ServiceConfig};
@@ -74,7 +74,11 @@ const fn may(permission: Permission) -> Needs {
 pages! {
     "/" { GET overview::show, Credential; }
     "/static/{name}" { GET assets::get, Nothing; }
-    "/sign-in" { GET sign_in::show, Nothing; }
+    "/sign-in" {
+        GET sign_in::show, Nothing;
+        POST sign_in::sign_in, Nothing;
+    }
+    "/sign-out" { POST sign_in::sign_out, Credential; }
     "/service-accounts" { GET service_accounts::list, may(Permission::SERVICE_ACCOUNTS_READ); }
     "/service-accounts/new" {
         GET service_accounts::new, may(Permission::SERVICE_ACCOUNTS_MANAGE);

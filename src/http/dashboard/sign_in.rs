@@ -1,14 +1,18 @@
-//! `/sign-in`: the form.
+//! `/sign-in` and `/sign-out`.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
+use actix_web::web::{Data, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
 use askama::Template;
 use serde::Deserialize;
 use url::Url;
 
+use super::super::body::Form;
 use super::super::error::ApiError;
-use super::visit::page;
+use super::super::{State, cookie, login};
+use super::frame;
+use super::mistakes::sentence;
+use super::visit::{Visit, page, see_other};
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -18,6 +22,8 @@ struct SignIn<'a> {
     username: &'a str,
     /// Why it did not work.
     error: Option<&'a str>,
+    /// What was just done.
+    notice: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -25,18 +31,46 @@ pub(super) struct SignInQuery {
     next: Option<String>,
 }
 
-/// The form, empty.
-pub(super) async fn show(query: Query<SignInQuery>) -> Result<HttpResponse, ApiError> {
-    form(StatusCode::OK, query.next.as_deref().unwrap_or("/"), "", None)
+/// The form, empty. Who is signed in already goes on.
+pub(super) async fn show(state: Data<State>, request: HttpRequest, query: Query<SignInQuery>) -> Result<HttpResponse, ApiError> {
+    let next = own_path(query.next.as_deref().unwrap_or("/"));
+    if let Some(cookie) = cookie::presented(&state, &request)
+        && state.authenticator.authenticate_cookie(&cookie).await.is_ok()
+    {
+        return Ok(see_other(next));
+    }
+    let notice = frame::notice(request.query_string());
+    page(StatusCode::OK, &SignIn { next, username: "", error: None, notice })
 }
 
-/// The form, as it was sent, but without the password: with why it did not work.
-pub(in crate::http) fn form(status: StatusCode, next: &str, username: &str, error: Option<&str>) -> Result<HttpResponse, ApiError> {
-    page(status, &SignIn { next: own_path(next), username, error })
+/// Signs in, and goes on. The form is shown again, but without the password, where that did not work.
+pub(super) async fn sign_in(state: Data<State>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    // Nobody is to be signed in by another site's form, as somebody else than they think.
+    if !cookie::same_origin(&state, &request) {
+        return Err(cookie::cross_site());
+    }
+    let mut form = Form::read(&request, payload, state.limits).await?;
+    let next = form.take("next")?.unwrap_or_default();
+    let username = form.get("username").unwrap_or_default().to_owned();
+    match login::sign_in(&state, &request, &mut form).await {
+        Ok(()) => Ok(see_other(own_path(&next))),
+        Err(error) => {
+            let (status, error) = (error.status(), sentence(error.detail()));
+            page(status, &SignIn { next: own_path(&next), username: &username, error: Some(&error), notice: None })
+        }
+    }
+}
+
+/// Signs out.
+pub(super) async fn sign_out(visit: Visit) -> Result<HttpResponse, ApiError> {
+    visit.call.state.sessions.sign_out(&visit.call.caller, visit.call.origin.clone()).await?;
+    visit.call.forget_cookie();
+    visit.call.state.follower.confirm().await;
+    Ok(see_other("/sign-in?notice=signed_out"))
 }
 
 /// A path of ours, or else the first page: nobody is sent anywhere else.
-pub(in crate::http) fn own_path(next: &str) -> &str {
+fn own_path(next: &str) -> &str {
     let own = Url::parse("http://own.invalid/").is_ok_and(|own| own.join(next).is_ok_and(|target| target.origin() == own.origin()));
     // A browser drops tabs and line ends, and takes a backslash for a slash; so does `Url`.
     if own && next.starts_with('/') && !next.contains(|c: char| c.is_control() || c == '\\') { next } else { "/" }
