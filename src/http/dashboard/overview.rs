@@ -117,7 +117,7 @@ async fn accounts(visit: &Visit) -> Result<Accounts, ApiError> {
     });
     Ok(Accounts {
         figures: vec![
-            figure(accounts.active, "active", "/service-accounts?show=active", false),
+            figure(accounts.active, "active service accounts", "/service-accounts?show=active", false),
             figure(accounts.inactive, "deactivated", "/service-accounts?show=inactive", false),
             figure(accounts.expiring, "with a key that expires within 30 days", "/service-accounts?show=expiring", true),
             figure(accounts.unused, "unused for 90 days", "/service-accounts?show=unused", true),
