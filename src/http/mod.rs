@@ -24,7 +24,7 @@ use std::time::Duration;
 use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
 
-use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Sessions, Signing, Sources, StatusPublisher};
+use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Sessions, Signing, Sources, StatusPublisher, Traffic};
 use crate::store::Store;
 
 pub use dashboard::{PAGES, PageSpec, pages};
@@ -46,6 +46,8 @@ pub struct State {
     pub management: Management,
     /// The audit trail.
     pub audit_log: AuditLog,
+    /// How many exchanges there were.
+    pub traffic: Traffic,
     /// How many reports of leaked keys an address may send; without this, reports are switched off.
     pub reports: Option<DefaultKeyedRateLimiter<IpAddr>>,
     /// Those whose `X-Forwarded-For` is believed.

@@ -20,6 +20,9 @@ const NOTICES: &[(&str, &str)] = &[
     ("removed", "Removed."),
     ("ended", "Ended."),
     ("extended", "Extended."),
+    ("published", "The next key is published. It takes over by itself, and nothing stops."),
+    ("withdrawn", "Withdrawn. Another key signs, and what the old one signed counts no more."),
+    ("others_ended", "All other sessions are ended."),
     ("signed_out", "You are signed out."),
     ("password_changed", "Your password is changed. Sign in with the new one."),
 ];
