@@ -14,6 +14,7 @@ RUN mkdir -p src tests && echo 'fn main() {}' > src/main.rs && touch src/lib.rs 
 COPY src ./src
 COPY migrations ./migrations
 COPY config ./config
+COPY static ./static
 COPY tests ./tests
 # The files above have an older date than what was just built of the empty ones.
 RUN touch src/main.rs src/lib.rs && cargo build --release --locked && mkdir /data

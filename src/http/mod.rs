@@ -4,13 +4,16 @@
 
 mod api;
 mod body;
+mod cached;
 mod credential;
+mod docs;
 mod error;
 mod health;
 mod login;
 mod me;
 mod metrics;
 mod middleware;
+mod openapi;
 mod routes;
 mod status_lists;
 mod well_known;
@@ -28,6 +31,7 @@ use crate::store::Store;
 pub use error::CODES;
 pub use metrics::Metrics;
 pub use middleware::every_request;
+pub use openapi::document as openapi_document;
 pub use routes::{Needs, ROUTES, RouteSpec, routes};
 
 /// What the handlers need.

@@ -2,6 +2,7 @@
 
 mod app;
 mod client;
+mod contract;
 mod engine;
 mod postgres;
 mod process;
@@ -10,6 +11,7 @@ mod time;
 
 pub use app::TestApp;
 pub use client::{Answer, Client};
+pub use contract::validator;
 pub use engine::{Database, Engine};
 pub use postgres::Postgres;
 pub use process::{Process, command, hourpass};
