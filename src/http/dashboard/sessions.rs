@@ -101,7 +101,7 @@ pub(super) async fn end(visit: Visit, session: Path<String>) -> Result<HttpRespo
         return Err(gone(&session));
     }
     if own {
-        visit.call.forget_cookie();
+        visit.call.end_cookie().await?;
         return Ok(visit.done("/sign-in", "signed_out").await);
     }
     Ok(visit.done(PATH, "ended").await)
@@ -129,7 +129,7 @@ pub(super) async fn change_password(mut visit: Visit) -> Result<HttpResponse, Ap
     let mut form = visit.form().await?;
     match replace_password(&visit, &mut form).await {
         Ok(()) => {
-            visit.call.forget_cookie();
+            visit.call.end_cookie().await?;
             Ok(visit.done("/sign-in", "password_changed").await)
         }
         Err(error) => show(&visit, &Mistakes::of(error, "password")?).await,
