@@ -412,7 +412,6 @@ impl Tx {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
     use crate::domain::audit::Action;
 
     #[test]
