@@ -171,8 +171,9 @@ on_both_engines! {
         sent_on(&admin.post_form("/signing-keys/ES256/rotate", &[]).await, "/signing-keys?notice=published");
         let text = shown(&admin, "/signing-keys?notice=published").await;
         holds(&text, &["Signs next", "is published and takes over", "nothing stops"], &["Rotate ES256"]);
-        holds(&shown(&admin, "/signing-keys/es256/withdraw").await, &["Every token that was signed with ES256 ends", "Withdraw the ES256 key</button>"], &[]);
+        holds(&shown(&admin, "/signing-keys/es256/withdraw").await, &["Every token that was signed with ES256 ends", "Withdraw the ES256 key</button>", "No token"], &[]);
         let token = app.anyone().login(app.admin_key()).await.token();
+        holds(&shown(&admin, "/signing-keys/ES256/withdraw").await, &["At most 1 token counts now"], &[]);
         sent_on(&admin.post_form("/signing-keys/ES256/withdraw", &[]).await, "/signing-keys?notice=withdrawn");
         assert_eq!(app.anyone().with(&token).get("/users/me").await.status, 401);
         holds(&shown(&admin, "/signing-keys").await, &["Signs</span>", "Retired"], &["Signs next"]);
@@ -186,7 +187,7 @@ on_both_engines! {
         let form = [("name", "<i>Acme"), ("api_key_max_days", "90"), ("api_key_default_days", "30")];
         sent_on(&admin.post_form("/organization", &form).await, "/organization?notice=saved");
         let text = shown(&admin, "/organization?notice=saved").await;
-        holds(&text, &["value=\"90\"", "value=\"30\"", "&#60;i&#62;Acme", "Your changes are saved.", "keep their expiry"], &[]);
+        holds(&text, &["value=\"90\"", "value=\"30\"", "&#60;i&#62;Acme", "Your changes are saved.", "keep their expiry", "live longer than that: 1."], &[]);
         for (name, max, default, why) in [
             ("Acme", "10", "30", "Must be at most 10"),
             ("Acme", "x", "30", "Must be a number of days from 1 to 3650, or empty."),
