@@ -25,6 +25,7 @@ const PATH: &str = "/sessions";
 #[template(path = "sessions.html")]
 struct View<'a> {
     frame: &'a Frame,
+    about: &'static str,
     rows: Vec<Row>,
     /// Whether there are others than the one that asks.
     others: bool,
@@ -56,7 +57,12 @@ async fn show(visit: &Visit, mistakes: &Mistakes) -> Result<HttpResponse, ApiErr
     let current = caller.session().map(|session| session.id);
     let rows: Vec<_> = visit.call.state.sessions.list(caller).await?.into_iter().map(|details| row(visit, details, current)).collect();
     let (others, person) = (rows.iter().any(|row| !row.current), matches!(caller.principal, Principal::User(_)));
-    visit.show_with(mistakes.status(), &View { frame: &visit.frame, rows, others, person, mistakes })
+    let about = if person {
+        "Where you are signed in. End what you do not know."
+    } else {
+        "Where somebody is signed in with a browser as this service account, by one of its API keys. End what you do not know."
+    };
+    visit.show_with(mistakes.status(), &View { frame: &visit.frame, about, rows, others, person, mistakes })
 }
 
 fn row(visit: &Visit, SessionDetails { session, address, user_agent }: SessionDetails, current: Option<SessionId>) -> Row {
