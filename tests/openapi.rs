@@ -108,7 +108,7 @@ async fn the_page_and_its_files_come_from_here_alone() {
     }
     let csp = page.header("content-security-policy");
     assert!(!csp.contains("unsafe") && csp.contains("frame-ancestors 'none'"), "{csp}");
-    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    assert_eq!(page.header("referrer-policy"), "same-origin");
     for name in ["index.html", "swagger-ui.js", "..%2Fdocs.js", "x"] {
         assert_eq!(app.anyone().get(&format!("/docs/{name}")).await.problem(), (404, "not_found".to_owned()), "{name}");
     }

@@ -307,7 +307,10 @@ on_both_engines! {
         let stored = store.find_password(&email).await.unwrap().unwrap();
         assert_eq!((stored.holder.user.id, stored.holder.organization.id, stored.hash.expose_secret()), (user.id, one.id, "hash"));
         assert!(store.find_password(&Email::parse("eve@example.com").unwrap()).await.unwrap().is_none());
-        // A new sign-in sweeps away what is over.
+        // What was over a day ago is swept away.
+        let mut tx = store.begin().await.unwrap();
+        assert_eq!(tx.prune_sessions(NOW.minus(Duration::from_hours(24)), 10).await.unwrap(), 1);
+        tx.commit().await.unwrap();
         assert!(store.find_session(SessionId(Uuid::from_u128(20))).await.unwrap().is_none());
         let found = store.find_session(SessionId(Uuid::from_u128(21))).await.unwrap().unwrap();
         assert_eq!((found.holder.user.email, found.session.expires_at), (email.clone(), later));
