@@ -22,16 +22,23 @@
 //!
 //! May not know: SQL, the rules of who may do what.
 
+mod account_teams;
+mod activity;
+mod api_keys;
 mod assets;
 mod chart;
+mod ending;
 mod error_page;
 mod expiration;
 mod frame;
 mod mistakes;
 mod moment;
 mod overview;
+mod retention;
+mod service_account;
 mod service_accounts;
 pub(super) mod sign_in;
+mod used;
 pub(super) mod visit;
 mod words;
 
@@ -83,5 +90,68 @@ pages! {
     "/service-accounts/new" {
         GET service_accounts::new, may(Permission::SERVICE_ACCOUNTS_MANAGE);
         POST service_accounts::create, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}" { GET service_account::show, may(Permission::SERVICE_ACCOUNTS_READ); }
+    "/service-accounts/{account}/edit" {
+        GET service_account::edit, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+        POST service_account::save, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}/activate" { POST service_account::activate, may(Permission::SERVICE_ACCOUNTS_MANAGE); }
+    "/service-accounts/{account}/deactivate" {
+        GET service_account::ask_deactivate, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+        POST service_account::deactivate, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}/end-tokens" {
+        GET service_account::ask_end_tokens, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+        POST service_account::end_tokens, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}/delete" {
+        GET service_account::ask_delete, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+        POST service_account::delete, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/new" {
+        GET api_keys::new, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::create, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/import" {
+        GET api_keys::new_import, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::import, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/activate" { POST api_keys::activate, may(Permission::API_KEYS_MANAGE); }
+    "/service-accounts/{account}/keys/{key}/rotate" {
+        GET api_keys::ask_rotate, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::rotate, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/retained" {
+        GET api_keys::ask_retained, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::retain, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/edit" {
+        GET api_keys::edit, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::save, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/deactivate" {
+        GET api_keys::ask_deactivate, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::deactivate, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/end-tokens" {
+        GET api_keys::ask_end_tokens, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::end_tokens, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/compromised" {
+        GET api_keys::ask_compromise, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::compromise, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/delete" {
+        GET api_keys::ask_delete, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::delete, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/teams/new" {
+        GET account_teams::new, may(Permission::TEAMS_MANAGE);
+        POST account_teams::add, may(Permission::TEAMS_MANAGE);
+    }
+    "/service-accounts/{account}/teams/{team}/remove" {
+        GET account_teams::ask_remove, may(Permission::TEAMS_MANAGE);
+        POST account_teams::remove, may(Permission::TEAMS_MANAGE);
     }
 }
