@@ -7,6 +7,7 @@ use askama::Template;
 
 use super::super::api::fields::Fields;
 use super::super::error::ApiError;
+use super::ask::{Question, ask};
 use super::frame::Frame;
 use super::mistakes::Mistakes;
 use super::service_account::{find, path_of};
@@ -18,6 +19,12 @@ use crate::service::{HolderReference, Page};
 
 /// All that there are of what a form lets people choose from: lists of teams end here.
 const ALL: Page = Page { after: uuid::Uuid::nil(), limit: 500 };
+
+/// What happens to who leaves a team.
+const REMOVAL: [&str; 2] = [
+    "It loses at once what it holds through the team. What it holds itself, and through other teams, it keeps.",
+    "Tokens for workspaces that it has say what they said until they expire, within an hour: end its tokens if that is too long.",
+];
 
 #[derive(Template)]
 #[template(path = "account_team_new.html")]
@@ -63,14 +70,6 @@ async fn join(visit: &Visit, account: &ServiceAccount, team: &str) -> Result<(),
     Ok(())
 }
 
-#[derive(Template)]
-#[template(path = "account_team_remove.html")]
-struct RemoveView<'a> {
-    frame: &'a Frame,
-    account: &'a ServiceAccount,
-    team: &'a Team,
-}
-
 async fn find_both(visit: &Visit, path: &(String, String)) -> Result<(ServiceAccount, Team), ApiError> {
     let account = find(visit, &path.0).await?;
     let team = visit.management().find_team(&visit.call.caller, &Reference::from(path.1.as_str())).await?;
@@ -79,7 +78,14 @@ async fn find_both(visit: &Visit, path: &(String, String)) -> Result<(ServiceAcc
 
 pub(super) async fn ask_remove(visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let (account, team) = find_both(&visit, &path).await?;
-    visit.show(&RemoveView { frame: &visit.frame, account: &account, team: &team })
+    let question = Question {
+        title: format!("Remove {} from {}?", account.name, team.name),
+        texts: REMOVAL.map(str::to_owned).to_vec(),
+        action: format!("{}/teams/{}/remove", path_of(&account), team.id),
+        button: format!("Remove {}", account.name),
+        back: (&path_of(&account), account.name.as_str()),
+    };
+    ask(&visit, question)
 }
 
 pub(super) async fn remove(visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {

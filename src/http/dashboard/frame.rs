@@ -26,6 +26,9 @@ const NOTICES: &[(&str, &str)] = &[
     ("compromised", "The key is marked as compromised. It and its tokens count no more."),
     ("old_ended", "The old value is ended. It and its tokens count no more."),
     ("old_extended", "The old value works on for as long as you chose."),
+    ("published", "The next key is published. It takes over by itself, and nothing stops."),
+    ("withdrawn", "Withdrawn. Another key signs, and what the old one signed counts no more."),
+    ("others_ended", "All other sessions are ended."),
     ("signed_out", "You are signed out."),
     ("password_changed", "Your password is changed. Sign in with the new one."),
 ];

@@ -25,19 +25,25 @@
 mod account_teams;
 mod activity;
 mod api_keys;
+mod ask;
 mod assets;
+mod audit;
 mod chart;
 mod ending;
 mod error_page;
 mod expiration;
 mod frame;
+mod held;
 mod mistakes;
 mod moment;
+mod organizations;
 mod overview;
 mod retention;
 mod service_account;
 mod service_accounts;
+mod sessions;
 pub(super) mod sign_in;
+mod signing_keys;
 mod used;
 pub(super) mod visit;
 mod words;
@@ -153,5 +159,35 @@ pages! {
     "/service-accounts/{account}/teams/{team}/remove" {
         GET account_teams::ask_remove, may(Permission::TEAMS_MANAGE);
         POST account_teams::remove, may(Permission::TEAMS_MANAGE);
+    }
+    "/audit" { GET audit::list, may(Permission::AUDIT_READ); }
+    "/signing-keys" { GET signing_keys::list, may(Permission::SIGNING_KEYS_MANAGE); }
+    "/signing-keys/{algorithm}/rotate" { POST signing_keys::rotate, may(Permission::SIGNING_KEYS_MANAGE); }
+    "/signing-keys/{algorithm}/withdraw" {
+        GET signing_keys::ask_to_withdraw, may(Permission::SIGNING_KEYS_MANAGE);
+        POST signing_keys::withdraw, may(Permission::SIGNING_KEYS_MANAGE);
+    }
+    "/organization" {
+        GET organizations::own, Credential;
+        POST organizations::change, may(Permission::ORGANIZATIONS_MANAGE);
+    }
+    "/organizations" { GET organizations::list, may(Permission::PLATFORM_MANAGE); }
+    "/organizations/new" {
+        GET organizations::new, may(Permission::PLATFORM_MANAGE);
+        POST organizations::create, may(Permission::PLATFORM_MANAGE);
+    }
+    "/organizations/{organization}/delete" {
+        GET organizations::ask_to_delete, may(Permission::PLATFORM_MANAGE);
+        POST organizations::delete, may(Permission::PLATFORM_MANAGE);
+    }
+    "/sessions" { GET sessions::list, Credential; }
+    "/sessions/end-others" {
+        GET sessions::ask_to_end_others, Credential;
+        POST sessions::end_others, Credential;
+    }
+    "/sessions/password" { POST sessions::change_password, Credential; }
+    "/sessions/{session}/end" {
+        GET sessions::ask_to_end, Credential;
+        POST sessions::end, Credential;
     }
 }

@@ -18,6 +18,7 @@ use super::api_keys::KeyRow;
 use super::chart::{self, Chart};
 use super::ending::{DEACTIVATE_ACCOUNT, DELETE_ACCOUNT, END_TOKENS_OF_ACCOUNT};
 use super::frame::Frame;
+use super::held::{self, HeldRow};
 use super::mistakes::Mistakes;
 use super::moment::Moment;
 use super::used::Used;
@@ -73,6 +74,9 @@ struct AccountView<'a> {
     keys: Vec<KeyRow>,
     next: Option<String>,
     is_later: bool,
+    /// What it holds, where the visitor may see that.
+    held: Option<Vec<HeldRow>>,
+    may_give: bool,
     /// Its teams, where the visitor may see them.
     teams: Option<Vec<Team>>,
     may_join: bool,
@@ -94,6 +98,7 @@ pub(super) async fn show(visit: Visit, account: Path<String>) -> Result<HttpResp
     let found = visit.management().list_keys(&visit.call.caller, &Reference::Id(account.id.0), &KeyFilter::default(), asked.page()).await?;
     let page = asked.answer(found, |details: &KeyDetails| details.key.id.0, |details| details);
     let rights = Rights::of(&visit, &account).await?;
+    let teams = teams(&visit, &account).await?;
     let keys: Vec<_> = page.items.iter().map(|details| details.key.id).collect();
     visit.show(&AccountView {
         frame: &visit.frame,
@@ -105,7 +110,9 @@ pub(super) async fn show(visit: Visit, account: Path<String>) -> Result<HttpResp
         keys: page.items.into_iter().map(|details| KeyRow::new(&visit, &account, details, rights)).collect(),
         next: page.next_cursor.map(|cursor| format!("{}?cursor={cursor}", path_of(&account))),
         is_later: query.cursor.is_some(),
-        teams: teams(&visit, &account).await?,
+        held: held::of(&visit, &account, teams.as_deref()).await?,
+        may_give: visit.call.caller.access.holds_somewhere(&Permission::ROLES_MANAGE),
+        teams,
         may_join: visit.may(&Permission::TEAMS_MANAGE),
         activity: activity::of(&visit, &account, &keys).await?,
         account: &account,
