@@ -26,3 +26,11 @@ const navigation = document.getElementById("navigation");
 if (navigation && navigation.hidePopover) {
   addEventListener("pagehide", () => { if (navigation.matches(":popover-open")) navigation.hidePopover(); });
 }
+
+// The code of an invitation's link stands behind its #, which browsers send to nobody. It goes into the form, and out of the address.
+const invited = document.querySelector("input[data-from-link]");
+if (invited && location.hash.length > 1) {
+  invited.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+  document.getElementById("password")?.focus();
+}
