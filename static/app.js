@@ -34,3 +34,55 @@ if (invited && location.hash.length > 1) {
   history.replaceState(null, "", location.pathname);
   document.getElementById("password")?.focus();
 }
+
+// The audit trail, live: the same page is asked for again, and what is new in it is put in its place. Not while nobody looks.
+const live = document.getElementById("live");
+const events = document.getElementById("events");
+const liveStatus = document.getElementById("live-status");
+if (live && events && liveStatus) {
+  const MOST = 500;
+  let due = 0;
+  const on = () => live.getAttribute("aria-pressed") === "true";
+  const put = (fresh) => {
+    const body = events.querySelector("tbody");
+    const rows = [...(fresh.querySelector("tbody")?.rows ?? [])];
+    if (!body) {
+      if (rows.length) events.replaceChildren(...fresh.childNodes);
+      return rows.length;
+    }
+    let count = 0;
+    for (const row of rows) {
+      const id = row.dataset.event;
+      const same = [...body.rows].find((known) => known.dataset.event <= id);
+      if (same && same.dataset.event === id) {
+        same.querySelector("time").textContent = row.querySelector("time").textContent;
+        continue;
+      }
+      row.classList.add("fresh");
+      body.insertBefore(row, same ?? null);
+      count += 1;
+    }
+    while (body.rows.length > MOST) body.deleteRow(-1);
+    return count;
+  };
+  const look = async () => {
+    clearTimeout(due);
+    if (!on() || document.hidden) return;
+    try {
+      const answer = await fetch(location.href, { redirect: "error" });
+      const fresh = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("events");
+      const count = fresh ? put(document.adoptNode(fresh)) : 0;
+      if (count) liveStatus.textContent = count === 1 ? "1 new event" : `${count} new events`;
+    } catch {
+      // The server may be away for a moment; or else the page, loaded again, says what is wrong.
+    }
+    due = setTimeout(look, 2000);
+  };
+  live.hidden = false;
+  live.addEventListener("click", () => {
+    live.setAttribute("aria-pressed", String(!on()));
+    liveStatus.textContent = on() ? "New events are shown as they come" : "New events are not shown any more";
+    look();
+  });
+  document.addEventListener("visibilitychange", look);
+}

@@ -19,7 +19,7 @@ use crate::domain::id::NodeId;
 use crate::http::{self, Limits, Metrics, State};
 use crate::service::{
     Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, Recorder,
-    Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Upkeep, Usage,
+    Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Traffic, Upkeep, Usage,
 };
 use crate::store::{Store, StoreError};
 
@@ -118,6 +118,7 @@ impl Application {
             authenticator: Authenticator::new(context, config.api_keys.direct_use),
             management: Management::new(store.clone(), sources.clone(), passwords, rules),
             audit_log: AuditLog::new(store.clone(), sources.clone()),
+            traffic: Traffic::new(store.clone(), sources.clone()),
             reports: config.api_keys.reports_per_minute.map(|reports| RateLimiter::keyed(Quota::per_minute(reports))),
             trusted_proxies: config.server.trusted_proxies,
             signing,

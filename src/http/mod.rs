@@ -4,15 +4,18 @@
 
 mod api;
 mod body;
+mod cached;
 mod cookie;
 mod credential;
 mod dashboard;
+mod docs;
 mod error;
 mod health;
 mod login;
 mod me;
 mod metrics;
 mod middleware;
+mod openapi;
 mod routes;
 mod status_lists;
 mod well_known;
@@ -24,13 +27,14 @@ use std::time::Duration;
 use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
 
-use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Sessions, Signing, Sources, StatusPublisher};
+use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Sessions, Signing, Sources, StatusPublisher, Traffic};
 use crate::store::Store;
 
 pub use dashboard::{PAGES, PageSpec, pages};
 pub use error::CODES;
 pub use metrics::Metrics;
 pub use middleware::every_request;
+pub use openapi::document as openapi_document;
 pub use routes::{Needs, ROUTES, RouteSpec, routes};
 
 /// What the handlers need.
@@ -46,6 +50,8 @@ pub struct State {
     pub management: Management,
     /// The audit trail.
     pub audit_log: AuditLog,
+    /// How many exchanges there were.
+    pub traffic: Traffic,
     /// How many reports of leaked keys an address may send; without this, reports are switched off.
     pub reports: Option<DefaultKeyedRateLimiter<IpAddr>>,
     /// Those whose `X-Forwarded-For` is believed.

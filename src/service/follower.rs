@@ -56,7 +56,7 @@ impl Follower {
     /// Where the database fails.
     pub async fn join(&self) -> Result<(), StoreError> {
         let applied = self.store.changes().applied();
-        self.store.beat(&Node { id: self.id, url: self.url.clone(), applied }).await?;
+        self.store.beat(&Node { id: self.id, url: self.url.clone(), applied, silent: 0 }).await?;
         self.look(applied).await;
         Ok(())
     }
@@ -73,6 +73,12 @@ impl Follower {
     #[must_use]
     pub fn view_age(&self) -> Duration {
         self.store.changes().age()
+    }
+
+    /// Whether that is this node.
+    #[must_use]
+    pub fn is_this(&self, node: &Node) -> bool {
+        node.id == self.id
     }
 
     /// The nodes as last seen, and by how many changes each was behind then.

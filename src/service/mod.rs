@@ -15,6 +15,7 @@ mod recorder;
 mod sessions;
 mod signing;
 mod status;
+mod traffic;
 mod upkeep;
 mod usage;
 
@@ -35,7 +36,7 @@ pub use login::{Cookie, Issued, Login, LoginError, LoginRequest, Presented, Rece
 pub use management::{
     AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, FirstAccess,
     HolderReference, Impact, Invitation, KeyChange, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey, NewKeyValue,
-    NewOrganization, NewPermission, NewProject, NewRole, NewTeam, NewUser, NewWorkspace, OrganizationChange, Page, ProjectChange, Reach,
+    NewOrganization, NewPermission, NewProject, NewRole, NewTeam, NewUser, NewWorkspace, OrganizationChange, Overview, Page, ProjectChange, Reach,
     ReceiverKind, RoleChange, Rotation, Rules, TeamChange, UserChange, WorkspaceChange,
 };
 pub use memory::{Known, Memory, WorkspaceName};
@@ -44,6 +45,7 @@ pub use recorder::{RecordError, Recorder};
 pub use sessions::Sessions;
 pub use signing::{KeyInfo, NewSigningKey, Rotated, RotatedBy, Signing, SigningError, Turn};
 pub use status::{StatusList, StatusLists, StatusPublisher, StatusRules};
+pub use traffic::{Counted, Span, Traffic};
 pub use upkeep::Upkeep;
 pub use usage::Usage;
 

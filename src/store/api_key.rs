@@ -11,7 +11,7 @@ use super::{Db, Ended, Engine, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
 use crate::domain::credential::KeyCredential;
 use crate::domain::entity::{ApiKey, KeyDetails, KeyValue, LastUse};
-use crate::domain::id::{ApiKeyId, KeyValueId, Reference, ServiceAccountId, SessionId};
+use crate::domain::id::{ApiKeyId, KeyValueId, OrganizationId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::Name;
 use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
@@ -74,6 +74,11 @@ statements! {
     INSERT_VALUE = "INSERT INTO api_key_values (id, api_key_id, hash, hint, grant_id, created_at, expires_at, retained_until) \
                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     LIST = select_details!("k.id > $2 AND (k.active = $3 OR CAST($3 AS BOOLEAN) IS NULL) AND (k.name = $4 OR CAST($4 AS TEXT) IS NULL) ORDER BY k.id LIMIT $5");
+    // The condition on the account is there for the index that holds it.
+    LIST_EXPIRING = "SELECT a.id AS account_id, a.name AS account_name, k.id AS key_id, k.name AS key_name, v.expires_at AS expires_at \
+                     FROM service_accounts a JOIN api_keys k ON k.service_account_id = a.id JOIN api_key_values v ON v.api_key_id = k.id \
+                     WHERE a.organization_id = $1 AND a.active AND a.next_key_expires_at < $3 AND k.active AND v.retained_until IS NULL \
+                     AND v.expires_at > $2 AND v.expires_at < $3 ORDER BY v.expires_at, k.id LIMIT $4";
     FIND_BY_ID = select_details!("k.id = $2");
     FIND_BY_NAME = select_details!("k.name = $2");
     FIND_CREDENTIAL_BY_HASH =
@@ -99,6 +104,21 @@ statements! {
     DELETE = "DELETE FROM api_keys WHERE id = $1";
     LIST_VALUES_OF_ACCOUNT = "SELECT v.id, v.expires_at, v.retained_until FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1";
     SET_GRANT = "UPDATE api_key_values SET grant_id = $2 WHERE id = $1";
+}
+
+/// A key that is about to expire.
+#[derive(Clone, Debug, FromRow)]
+pub struct ExpiringKey {
+    /// Whose it is.
+    pub account_id: Uuid,
+    /// What that is called.
+    pub account_name: String,
+    /// The key.
+    pub key_id: Uuid,
+    /// What it is called.
+    pub key_name: String,
+    /// When it expires, in microseconds since the Unix epoch.
+    pub expires_at: i64,
 }
 
 #[derive(FromRow)]
@@ -302,6 +322,26 @@ impl Store {
             .fetch_all(pool)
             .await)?;
         Ok(rows.into_iter().map(KeyDetails::from).collect())
+    }
+
+    /// Lists the keys of an organization that work and expire between two times, the first first: at most `limit`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn list_expiring_keys(
+        &self,
+        organization: OrganizationId,
+        (from, until): (Timestamp, Timestamp),
+        limit: i64,
+    ) -> Result<Vec<ExpiringKey>, StoreError> {
+        on!(Db, &self.read, |pool| sqlx::query_as::<_, ExpiringKey>(LIST_EXPIRING)
+            .bind(organization.0)
+            .bind(from.as_micros())
+            .bind(until.as_micros())
+            .bind(limit)
+            .fetch_all(pool)
+            .await)
+        .map_err(StoreError::from)
     }
 
     /// Finds a key of an account by its id or name.

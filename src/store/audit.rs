@@ -48,6 +48,31 @@ macro_rules! exchanges {
     };
 }
 
+/// How many exchanges an organization (`$1`) saw between two ids, or an account (`$4`) of it, read out of indexes alone, however many there are: what is no exchange, and what was refused, is
+/// taken off all that happened, by indexes that hold only that. `$drive` decides whose events all are. (What an account did in another organization, such as making it, is not told from an
+/// exchange: nobody does that often.)
+macro_rules! tally {
+    ($drive:literal) => {
+        concat!(
+            "SELECT (SELECT count(*) FROM audit_events e WHERE ",
+            $drive,
+            " AND e.id >= $2 AND e.id < $3) AS everything,",
+            " (SELECT count(*) FROM audit_events e WHERE e.organization_id = $1 AND e.resource <> 'token' AND e.resource IN ",
+            resources_that_change!(),
+            " AND e.id >= $2 AND e.id < $3 AND (e.actor_id = $4 OR $4 IS NULL)) AS changes,",
+            " (SELECT count(*) FROM audit_events e WHERE e.organization_id = $1 AND e.outcome = 'denied' AND e.resource = 'token'",
+            " AND e.id >= $2 AND e.id < $3 AND (e.actor_id = $4 OR $4 IS NULL)) AS refused"
+        )
+    };
+}
+
+/// All resources but `token`, so that the index on changes is read at one place for each, and not as a whole.
+macro_rules! resources_that_change {
+    () => {
+        "('organization', 'workspace', 'project', 'service_account', 'api_key', 'user', 'session', 'permission', 'role', 'team', 'signing_key')"
+    };
+}
+
 /// Binds the values of an event, in the order of `INSERT`.
 macro_rules! bind {
     ($query:expr, $event:expr) => {{
@@ -99,6 +124,8 @@ statements! {
          AND (v.retained_until IS NULL OR v.retained_until > $5) AND (v.expires_at IS NULL OR v.expires_at > $5))"
     );
     COUNT_THAT_COUNT = "SELECT count(*) FROM audit_events WHERE id >= $1 AND action = 'token.issue' AND outcome = 'granted' AND token_expires_at > $2";
+    TALLY = tally!("e.organization_id = $1");
+    TALLY_BY_ACTOR = tally!("e.actor_id = $4");
     PRUNE = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE id < $1 ORDER BY id LIMIT $2)";
 }
 
@@ -219,6 +246,15 @@ pub struct Receivers {
     pub exchanges: i64,
 }
 
+/// How many exchanges there were in some time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that yielded a token.
+    pub granted: i64,
+    /// Those that were refused.
+    pub refused: i64,
+}
+
 /// Whose exchanges are counted.
 #[derive(Clone, Copy, Debug)]
 pub struct ExchangesOf {
@@ -300,6 +336,27 @@ impl Store {
         .map_err(StoreError::from)
     }
 
+    /// Counts the exchanges of an organization, or of one of its accounts, from `from` on and before `until`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn tally_exchanges(
+        &self,
+        organization: OrganizationId,
+        account: Option<ServiceAccountId>,
+        (from, until): (Timestamp, Timestamp),
+    ) -> Result<Tally, StoreError> {
+        let sql = if account.is_some() { TALLY_BY_ACTOR } else { TALLY };
+        let (everything, changes, refused) = on!(Db, &self.read, |pool| sqlx::query_as::<_, (i64, i64, i64)>(sql)
+            .bind(organization.0)
+            .bind(AuditEventId::earliest(from).0)
+            .bind(AuditEventId::earliest(until).0)
+            .bind(account.map(|account| account.0))
+            .fetch_one(pool)
+            .await)?;
+        Ok(Tally { granted: (everything - changes - refused).max(0), refused })
+    }
+
     /// Counts the tokens, of all organizations, that have not expired. Those that were ended before are among them.
     ///
     /// # Errors
@@ -348,5 +405,20 @@ impl Tx {
         let before = AuditEventId::earliest(before).0;
         on!(Engine, &mut self.engine, |tx| sqlx::query(PRUNE).bind(before).bind(limit).execute(&mut **tx).await.map(|done| done.rows_affected()))
             .map_err(StoreError::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::audit::Action;
+
+    #[test]
+    fn every_resource_but_tokens_is_counted_as_a_change() {
+        let listed: BTreeSet<_> = resources_that_change!().trim_matches(['(', ')']).split(", ").map(|name| name.trim_matches('\'')).collect();
+        let all: BTreeSet<_> = Action::ALL.iter().map(|action| action.resource()).filter(|resource| *resource != "token").collect();
+        assert_eq!(listed, all);
     }
 }

@@ -21,7 +21,7 @@ statements! {
     TRIM = "DELETE FROM changes WHERE at < (SELECT max(at) FROM changes) - $1 AND position < (SELECT max(position) FROM changes)";
     BEAT = "INSERT INTO nodes (id, url, applied) VALUES ($1, $2, $3) \
             ON CONFLICT (id) DO UPDATE SET applied = excluded.applied, heartbeat_at = excluded.heartbeat_at";
-    LIST_NODES = "SELECT id, url, applied FROM nodes WHERE heartbeat_at >= (SELECT max(heartbeat_at) FROM nodes) - $1 ORDER BY id";
+    LIST_NODES = "SELECT id, url, applied, (SELECT max(heartbeat_at) FROM nodes) - heartbeat_at AS silent FROM nodes WHERE heartbeat_at >= (SELECT max(heartbeat_at) FROM nodes) - $1 ORDER BY id";
     TRIM_NODES = "DELETE FROM nodes WHERE heartbeat_at < (SELECT max(heartbeat_at) FROM nodes) - $1";
     DELETE_NODE = "DELETE FROM nodes WHERE id = $1";
 }
@@ -40,6 +40,8 @@ pub struct Node {
     pub url: String,
     /// Up to where it has followed the changes.
     pub applied: i64,
+    /// How many microseconds before the last of all nodes it last said that it is alive.
+    pub silent: i64,
 }
 
 #[derive(FromRow)]

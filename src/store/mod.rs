@@ -100,13 +100,13 @@ use uuid::Uuid;
 use crate::domain::time::Timestamp;
 
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
-pub use api_key::KeyFilter;
-pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent};
+pub use api_key::{ExpiringKey, KeyFilter};
+pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent, Tally};
 pub use changes::{Changes, Node, Position, Version};
 pub use dialect::sqlite_directory;
 pub use error::StoreError;
 pub use invitation::StoredInvitation;
-pub use service_account::AccountFilter;
+pub use service_account::{AccountCounts, AccountFilter};
 pub use session::{NewSession, SessionHolder};
 pub use signing_key::{SIGNING_KEYS, StoredSigningKey};
 pub use status::{Ended, StatusView};

@@ -48,6 +48,10 @@ statements! {
     FIND_BY_ID = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.id = $2");
     FIND_BY_NAME = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.name = $2");
     COUNT = "SELECT count(*) FROM service_accounts WHERE organization_id = $1";
+    // Of an index that holds all of it.
+    COUNT_STATES = "SELECT count(CASE WHEN a.active THEN 1 END), count(CASE WHEN NOT a.active THEN 1 END), \
+                    count(CASE WHEN a.active AND (a.last_used_at IS NULL OR a.last_used_at < $2) THEN 1 END), \
+                    count(CASE WHEN a.active AND a.next_key_expires_at < $3 THEN 1 END) FROM service_accounts a WHERE a.organization_id = $1";
     LIST = list!("service_accounts a", "");
     LIST_BY_NAME = list!("service_accounts a", " AND a.name = $9");
     // CROSS JOIN, because SQLite then reads the labels first.
@@ -131,6 +135,19 @@ pub struct AccountFilter {
     pub label: Option<(String, String)>,
 }
 
+/// How many service accounts an organization has of which kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountCounts {
+    /// Active ones.
+    pub active: i64,
+    /// Deactivated ones.
+    pub inactive: i64,
+    /// Active ones of which no key was used for some time, or ever.
+    pub unused: i64,
+    /// Active ones that have a key that expires soon, or has expired.
+    pub expiring: i64,
+}
+
 reads! {
     /// Finds a service account of an organization by its id.
     fn find_service_account_by_id(organization: OrganizationId, id: Uuid) -> Option<ServiceAccount> = |connection| {
@@ -158,6 +175,25 @@ impl Store {
             Reference::Id(id) => self.find_service_account_by_id(organization, *id).await,
             Reference::Name(name) => self.find_service_account_by_name(organization, name).await,
         }
+    }
+
+    /// Counts the service accounts of an organization: those that were not used since `unused_since`, and those with a key that expires before `expiring_before`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn count_account_states(
+        &self,
+        organization: OrganizationId,
+        unused_since: Timestamp,
+        expiring_before: Timestamp,
+    ) -> Result<AccountCounts, StoreError> {
+        let (active, inactive, unused, expiring) = on!(Db, &self.read, |pool| sqlx::query_as::<_, (i64, i64, i64, i64)>(COUNT_STATES)
+            .bind(organization.0)
+            .bind(unused_since.as_micros())
+            .bind(expiring_before.as_micros())
+            .fetch_one(pool)
+            .await)?;
+        Ok(AccountCounts { active, inactive, unused, expiring })
     }
 
     /// Lists the service accounts of an organization in the order of their ids: at most `limit` of those after `after`.

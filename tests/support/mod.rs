@@ -1,7 +1,10 @@
 //! How a test gets a server, a database, a clock and callers.
 
 mod app;
+mod browser;
 mod client;
+mod contract;
+mod elsewhere;
 mod engine;
 mod postgres;
 mod process;
@@ -9,7 +12,10 @@ mod proxy;
 mod time;
 
 pub use app::TestApp;
+pub use browser::{Browser, Theme};
 pub use client::{Answer, Client};
+pub use contract::validator;
+pub use elsewhere::Elsewhere;
 pub use engine::{Database, Engine};
 pub use postgres::Postgres;
 pub use process::{Process, command, hourpass};

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::super::error::ApiError;
 use super::moment::Moment;
 use super::visit::Visit;
+use super::words;
 use crate::domain::id::Reference;
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
@@ -19,6 +20,7 @@ pub(super) struct ActivityRow {
     pub(super) at: Moment,
     pub(super) actor: String,
     pub(super) bot: bool,
+    /// In words, before what it was done to.
     pub(super) action: String,
     pub(super) target: String,
     pub(super) denied: bool,
@@ -48,7 +50,7 @@ fn row(visit: &Visit, event: StoredEvent) -> ActivityRow {
         at: visit.moment(Timestamp::from_micros(event.occurred_at)),
         bot: event.actor_kind == "service_account",
         actor: event.actor_name,
-        action: event.action.replace('_', " ").replace('.', ": "),
+        action: words::action(&event.action).to_owned(),
         target: event.target_name,
         denied: event.outcome == "denied",
         address: event.address.unwrap_or_default(),

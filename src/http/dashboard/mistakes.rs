@@ -24,7 +24,11 @@ impl Mistakes {
             (409, "name_taken") => {
                 Ok(Self { status, fields: vec![FieldError { field: name, detail: "is taken; choose another".to_owned() }], other: None })
             }
-            (400 | 403 | 404 | 409 | 429, _) => Ok(Self { status, fields: Vec::new(), other: Some(sentence(&without_requests(error.detail()))) }),
+            // What the form names is gone, and not the page.
+            (404, _) => {
+                Ok(Self { status: StatusCode::UNPROCESSABLE_ENTITY, fields: Vec::new(), other: Some(sentence(&without_requests(error.detail()))) })
+            }
+            (400 | 403 | 409 | 429, _) => Ok(Self { status, fields: Vec::new(), other: Some(sentence(&without_requests(error.detail()))) }),
             _ => Err(error),
         }
     }

@@ -24,7 +24,10 @@
 //! May not know: SQL, the rules of who may do what.
 
 mod activity;
+mod ask;
 mod assets;
+mod audit;
+mod chart;
 mod confirm;
 mod error_page;
 mod expiration;
@@ -34,6 +37,8 @@ mod invitation;
 mod link;
 mod mistakes;
 mod moment;
+mod organizations;
+mod overview;
 mod people;
 mod permission_boxes;
 mod permissions;
@@ -41,9 +46,12 @@ mod projects;
 mod role_assignments;
 mod roles;
 mod service_accounts;
-mod sign_in;
+mod sessions;
+pub(super) mod sign_in;
+mod signing_keys;
 mod teams;
-mod visit;
+pub(super) mod visit;
+mod words;
 mod workspaces;
 
 use actix_web::web::{self, ServiceConfig};
@@ -76,19 +84,20 @@ macro_rules! pages {
     };
 }
 
-use Needs::Nothing;
+use Needs::{Credential, Nothing};
 
 const fn may(permission: Permission) -> Needs {
     Needs::Permission(permission)
 }
 
 pages! {
+    "/" { GET overview::show, Credential; }
     "/static/{name}" { GET assets::get, Nothing; }
     "/sign-in" {
         GET sign_in::show, Nothing;
         POST sign_in::sign_in, Nothing;
     }
-    "/sign-out" { POST sign_in::sign_out, Needs::Credential; }
+    "/sign-out" { POST sign_in::sign_out, Credential; }
     "/service-accounts" { GET service_accounts::list, may(Permission::SERVICE_ACCOUNTS_READ); }
     "/service-accounts/new" {
         GET service_accounts::new, may(Permission::SERVICE_ACCOUNTS_MANAGE);
@@ -204,5 +213,35 @@ pages! {
     "/workspaces/{workspace}/projects/{project}/delete" {
         GET projects::confirm_delete, may(Permission::PROJECTS_MANAGE);
         POST projects::delete, may(Permission::PROJECTS_MANAGE);
+    }
+    "/audit" { GET audit::list, may(Permission::AUDIT_READ); }
+    "/signing-keys" { GET signing_keys::list, may(Permission::SIGNING_KEYS_MANAGE); }
+    "/signing-keys/{algorithm}/rotate" { POST signing_keys::rotate, may(Permission::SIGNING_KEYS_MANAGE); }
+    "/signing-keys/{algorithm}/withdraw" {
+        GET signing_keys::ask_to_withdraw, may(Permission::SIGNING_KEYS_MANAGE);
+        POST signing_keys::withdraw, may(Permission::SIGNING_KEYS_MANAGE);
+    }
+    "/organization" {
+        GET organizations::own, Credential;
+        POST organizations::change, may(Permission::ORGANIZATIONS_MANAGE);
+    }
+    "/organizations" { GET organizations::list, may(Permission::PLATFORM_MANAGE); }
+    "/organizations/new" {
+        GET organizations::new, may(Permission::PLATFORM_MANAGE);
+        POST organizations::create, may(Permission::PLATFORM_MANAGE);
+    }
+    "/organizations/{organization}/delete" {
+        GET organizations::ask_to_delete, may(Permission::PLATFORM_MANAGE);
+        POST organizations::delete, may(Permission::PLATFORM_MANAGE);
+    }
+    "/sessions" { GET sessions::list, Credential; }
+    "/sessions/end-others" {
+        GET sessions::ask_to_end_others, Credential;
+        POST sessions::end_others, Credential;
+    }
+    "/sessions/password" { POST sessions::change_password, Credential; }
+    "/sessions/{session}/end" {
+        GET sessions::ask_to_end, Credential;
+        POST sessions::end, Credential;
     }
 }

@@ -38,7 +38,7 @@ impl PermissionBoxes {
             let own = entry.name.built_in().map(|own| format!(" In the whole organization also: {}", own.description)).unwrap_or_default();
             (&entry.name, format!("{}{own}", entry.description))
         });
-        let catalogue = grouped(catalogue, &is_checked);
+        let catalogue = grouped(catalogue, is_checked);
         entries.retain(|entry| entry.name.built_in().is_some());
         let own = HOURPASS.iter().filter(|it| it.narrowest != Level::Platform && !entries.iter().any(|entry| entry.name == it.permission));
         let own = own.filter(|it| offered(&it.permission) || is_checked(&it.permission)).map(|it| {
@@ -49,7 +49,7 @@ impl PermissionBoxes {
             };
             (&it.permission, format!("{}{narrowest}", it.description))
         });
-        Ok(Self { catalogue, own: grouped(own, &is_checked) })
+        Ok(Self { catalogue, own: grouped(own, is_checked) })
     }
 
     /// Whether there is nothing to choose from.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::super::api::fields::Fields;
 use super::super::api::page::Asked;
 use super::super::body::Form;
-use super::super::error::ApiError;
+use super::super::error::{ApiError, FieldError};
 use super::confirm::Question;
 use super::frame::Frame;
 use super::given::{self, GivenList};
@@ -223,6 +223,8 @@ pub(super) async fn add_member(mut visit: Visit, team: Path<String>) -> Result<H
     match added.await {
         Ok(_) => Ok(visit.done(&format!("/teams/{}", team.id), "added").await),
         Err(error) => {
+            let already = || FieldError { field: "member", detail: "is in the team already".to_owned() };
+            let error = if error.code() == "name_taken" { ApiError::invalid_fields(vec![already()]) } else { error };
             let mistakes = Mistakes::of(error, "member")?;
             show_team(&visit, &team, &ListQuery { cursor: None, given: None }, (&kind, &member), &mistakes).await
         }

@@ -68,7 +68,7 @@ impl Visit {
         page(StatusCode::OK, view)
     }
 
-    /// Answers with a page and this status, such as that of a form with mistakes.
+    /// Answers with a page and this status, such as that of a form with mistakes. What is not there is an error instead: the middleware makes its page.
     #[expect(clippy::unused_self, reason = "who shows a page has been let in")]
     pub(super) fn show_with(&self, status: StatusCode, view: &impl Template) -> Result<HttpResponse, ApiError> {
         page(status, view)
@@ -98,7 +98,7 @@ impl FromRequest for Visit {
 }
 
 /// A page, with the headers that keep it safe.
-pub(super) fn page(status: StatusCode, view: &impl Template) -> Result<HttpResponse, ApiError> {
+pub(in crate::http) fn page(status: StatusCode, view: &impl Template) -> Result<HttpResponse, ApiError> {
     let html = view.render().map_err(|error| ApiError::from_internal(&error))?;
     let mut response = HttpResponse::build(status);
     for header in [
@@ -114,6 +114,6 @@ pub(super) fn page(status: StatusCode, view: &impl Template) -> Result<HttpRespo
 }
 
 /// To be asked for with `GET`, whatever the method was.
-pub(super) fn see_other(target: &str) -> HttpResponse {
+pub(in crate::http) fn see_other(target: &str) -> HttpResponse {
     HttpResponse::SeeOther().insert_header((LOCATION, target)).insert_header((CACHE_CONTROL, "no-store")).finish()
 }

@@ -299,6 +299,7 @@ pub(super) struct ShowQuery {
 
 #[derive(Template)]
 #[template(path = "workspace.html")]
+#[expect(clippy::struct_excessive_bools, reason = "what the visitor may do here is four independent answers")]
 struct WorkspaceView<'a> {
     frame: &'a Frame,
     workspace: &'a Workspace,

@@ -1,0 +1,241 @@
+//! `/organization`: the visitor's own. `/organizations`: all, for whoever manages the platform.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Path;
+use askama::Template;
+use serde::Deserialize;
+use url::form_urlencoded::Serializer;
+
+use super::super::api::fields::Fields;
+use super::super::api::page::Asked;
+use super::super::body::Form;
+use super::super::error::ApiError;
+use super::ask::{Question, ask};
+use super::frame::Frame;
+use super::mistakes::Mistakes;
+use super::moment::Moment;
+use super::visit::Visit;
+use crate::domain::entity::{KeyPolicy, Organization};
+use crate::domain::id::Reference;
+use crate::domain::name::{Email, Invalid, Name, Slug};
+use crate::domain::permission::Permission;
+use crate::service::{Invitation, NewOrganization, OrganizationChange};
+
+const OWN: &str = "/organization";
+const ALL: &str = "/organizations";
+
+#[derive(Template)]
+#[template(path = "organization.html")]
+struct OwnView<'a> {
+    frame: &'a Frame,
+    organization: &'a Organization,
+    made: Moment,
+    entered: &'a Policy,
+    mistakes: &'a Mistakes,
+    may_change: bool,
+    may_see_all: bool,
+}
+
+/// What was entered of one's own organization.
+struct Policy {
+    name: String,
+    max_days: String,
+    default_days: String,
+}
+
+impl Policy {
+    fn of(organization: &Organization) -> Self {
+        let text = |days: Option<u16>| days.map(|days| days.to_string()).unwrap_or_default();
+        let KeyPolicy { max_days, default_days } = organization.key_policy;
+        Self { name: organization.name.to_string(), max_days: text(max_days), default_days: text(default_days) }
+    }
+
+    fn read(form: &mut Form) -> Result<Self, ApiError> {
+        let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
+        Ok(Self { name: take("name")?, max_days: take("api_key_max_days")?, default_days: take("api_key_default_days")? })
+    }
+
+    fn parse(&self) -> Result<OrganizationChange, ApiError> {
+        let mut fields = Fields::default();
+        let change = OrganizationChange {
+            name: fields.check("name", Name::parse(&self.name)),
+            api_key_max_days: days(&mut fields, "api_key_max_days", &self.max_days),
+            api_key_default_days: days(&mut fields, "api_key_default_days", &self.default_days),
+        };
+        fields.finish()?;
+        Ok(change)
+    }
+}
+
+/// A number of days, or nothing for no limit.
+fn days(fields: &mut Fields, field: &'static str, text: &str) -> Option<Option<u16>> {
+    let wrong = || Invalid(format!("must be a number of days from 1 to {}, or empty", KeyPolicy::LIMIT));
+    let number = |text: &str| text.parse().ok().filter(|days| (1..=KeyPolicy::LIMIT).contains(days)).ok_or_else(wrong);
+    let text = text.trim();
+    if text.is_empty() { Some(None) } else { fields.check(field, number(text)).map(Some) }
+}
+
+pub(super) async fn own(visit: Visit) -> Result<HttpResponse, ApiError> {
+    show_own(&visit, &Policy::of(visit.call.caller.organization()), &Mistakes::default())
+}
+
+fn show_own(visit: &Visit, entered: &Policy, mistakes: &Mistakes) -> Result<HttpResponse, ApiError> {
+    let organization = visit.call.caller.organization();
+    let view = OwnView {
+        frame: &visit.frame,
+        organization,
+        made: visit.moment(organization.created_at),
+        entered,
+        mistakes,
+        may_change: visit.may(&Permission::ORGANIZATIONS_MANAGE),
+        may_see_all: visit.may(&Permission::PLATFORM_MANAGE),
+    };
+    visit.show_with(mistakes.status(), &view)
+}
+
+pub(super) async fn change(mut visit: Visit) -> Result<HttpResponse, ApiError> {
+    let entered = Policy::read(&mut visit.form().await?)?;
+    match do_change(&visit, &entered).await {
+        Ok(()) => Ok(visit.done(OWN, "saved").await),
+        Err(error) => show_own(&visit, &entered, &Mistakes::of(error, "name")?),
+    }
+}
+
+async fn do_change(visit: &Visit, entered: &Policy) -> Result<(), ApiError> {
+    let (change, own) = (entered.parse()?, Reference::Id(visit.call.caller.organization().id.0));
+    visit.management().update_organization(&visit.call.caller, &own, change, visit.call.origin.clone()).await?;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct ListQuery {
+    cursor: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "organizations.html")]
+struct ListView<'a> {
+    frame: &'a Frame,
+    rows: Vec<Row>,
+    next: Option<String>,
+    is_later: bool,
+    first: &'static str,
+}
+
+struct Row {
+    organization: Organization,
+    made: Moment,
+    own: bool,
+}
+
+pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
+    let query: ListQuery = visit.query().await?;
+    let asked = Asked::parse(None, query.cursor.as_deref())?;
+    let found = visit.management().list_organizations(&visit.call.caller, asked.page()).await?;
+    let own = visit.call.caller.organization().id;
+    let page = asked.answer(
+        found,
+        |organization| organization.id.0,
+        |organization| Row { made: visit.moment(organization.created_at), own: organization.id == own, organization },
+    );
+    let href = |cursor: String| format!("{ALL}?{}", Serializer::new(String::new()).append_pair("cursor", &cursor).finish());
+    let (next, is_later) = (page.next_cursor.map(href), query.cursor.is_some());
+    visit.show(&ListView { frame: &visit.frame, rows: page.items, next, is_later, first: ALL })
+}
+
+#[derive(Template)]
+#[template(path = "organization_new.html")]
+struct NewView<'a> {
+    frame: &'a Frame,
+    entered: &'a Entered,
+    mistakes: &'a Mistakes,
+}
+
+/// What was entered of a new organization.
+#[derive(Default)]
+struct Entered {
+    slug: String,
+    name: String,
+    admin_email: String,
+}
+
+impl Entered {
+    fn read(form: &mut Form) -> Result<Self, ApiError> {
+        let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
+        Ok(Self { slug: take("slug")?, name: take("name")?, admin_email: take("admin_email")? })
+    }
+
+    fn parse(&self) -> Result<NewOrganization, ApiError> {
+        let mut fields = Fields::default();
+        let said = |text: &'_ str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let slug = fields.check("slug", Slug::parse(self.slug.trim()));
+        let name = fields.optional("name", said(&self.name).as_deref(), Name::parse);
+        let admin_email = fields.optional("admin_email", said(&self.admin_email).as_deref(), Email::parse);
+        fields.finish_with(slug.map(|slug| NewOrganization { slug, name, admin_email }))
+    }
+}
+
+pub(super) async fn new(visit: Visit) -> Result<HttpResponse, ApiError> {
+    visit.show(&NewView { frame: &visit.frame, entered: &Entered::default(), mistakes: &Mistakes::default() })
+}
+
+pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
+    let entered = Entered::read(&mut visit.form().await?)?;
+    match make(&visit, &entered).await {
+        Ok((organization, Some(invitation))) => show_invitation(&visit, &organization, &entered.admin_email, &invitation),
+        Ok((_, None)) => Ok(visit.done(ALL, "created").await),
+        Err(error) => {
+            let mistakes = Mistakes::of(error, "slug")?;
+            visit.show_with(mistakes.status(), &NewView { frame: &visit.frame, entered: &entered, mistakes: &mistakes })
+        }
+    }
+}
+
+async fn make(visit: &Visit, entered: &Entered) -> Result<(Organization, Option<Invitation>), ApiError> {
+    Ok(visit.management().create_organization(&visit.call.caller, entered.parse()?, visit.call.origin.clone()).await?)
+}
+
+#[derive(Template)]
+#[template(path = "organization_made.html")]
+struct MadeView<'a> {
+    frame: &'a Frame,
+    organization: &'a Organization,
+    email: &'a str,
+    /// Where an invitation is accepted.
+    page: String,
+    secret: &'a str,
+    until: Moment,
+}
+
+/// The page that shows the invitation of its first administrator: this once.
+fn show_invitation(visit: &Visit, organization: &Organization, email: &str, invitation: &Invitation) -> Result<HttpResponse, ApiError> {
+    let page = format!("{}/invitation", visit.call.state.issuer.trim_end_matches('/'));
+    let (secret, until) = (invitation.secret.expose(), visit.moment(invitation.expires_at));
+    visit.show_with(StatusCode::CREATED, &MadeView { frame: &visit.frame, organization, email, page, secret, until })
+}
+
+pub(super) async fn ask_to_delete(visit: Visit, organization: Path<String>) -> Result<HttpResponse, ApiError> {
+    let organization = visit.management().find_organization(&visit.call.caller, &Reference::from(organization.as_str())).await?;
+    ask(
+        &visit,
+        Question {
+            title: format!("Delete {}?", organization.name),
+            texts: vec![
+                format!(
+                    "The organization {} is deleted for good, with its people, teams, roles and permissions. Its audit events stay.",
+                    organization.slug
+                ),
+                "Nothing is done while it has workspaces or service accounts: one of its administrators has to delete those first.".to_owned(),
+            ],
+            action: format!("{ALL}/{}/delete", organization.id),
+            button: format!("Delete {}", organization.name),
+            back: (ALL, "Organizations"),
+        },
+    )
+}
+
+pub(super) async fn delete(visit: Visit, organization: Path<String>) -> Result<HttpResponse, ApiError> {
+    visit.management().delete_organization(&visit.call.caller, &Reference::from(organization.as_str()), visit.call.origin.clone()).await?;
+    Ok(visit.done(ALL, "deleted").await)
+}

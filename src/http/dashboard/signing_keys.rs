@@ -1,0 +1,125 @@
+//! `/signing-keys`: what tokens are signed with, when the next key takes over, and having that done sooner.
+
+use actix_web::HttpResponse;
+use actix_web::web::Path;
+use askama::Template;
+
+use super::super::error::ApiError;
+use super::ask::{Question, ask};
+use super::frame::Frame;
+use super::moment::Moment;
+use super::visit::Visit;
+use crate::domain::signing::{KeyState, SigningAlgorithm};
+use crate::service::KeyInfo;
+
+const PATH: &str = "/signing-keys";
+
+#[derive(Template)]
+#[template(path = "signing_keys.html")]
+struct View<'a> {
+    frame: &'a Frame,
+    groups: Vec<Group>,
+    /// Where the public keys are.
+    jwks: String,
+}
+
+/// The keys of an algorithm, the newest first.
+struct Group {
+    algorithm: SigningAlgorithm,
+    /// Whether anything is signed with it.
+    in_use: bool,
+    /// When the next key takes over, where that is known.
+    next: Option<Moment>,
+    /// Whether that key is published already.
+    published: bool,
+    keys: Vec<Row>,
+}
+
+struct Row {
+    kid: String,
+    badge: &'static str,
+    state: &'static str,
+    created: Moment,
+    from: Moment,
+    until: Option<Moment>,
+}
+
+pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
+    let state = &visit.call.state;
+    let keys = visit.management().list_signing_keys(&visit.call.caller, &state.signing).await?;
+    let in_use = state.signing.keys().await?.algorithms();
+    let groups = SigningAlgorithm::ALL.into_iter().filter_map(|algorithm| {
+        let of_algorithm: Vec<_> = keys.iter().rev().filter(|key| key.algorithm == algorithm).collect();
+        let current = of_algorithm.iter().find(|key| key.state == KeyState::Current);
+        (!of_algorithm.is_empty()).then(|| Group {
+            algorithm,
+            in_use: in_use.contains(&algorithm),
+            next: current.and_then(|key| key.active_until).map(|at| visit.moment(at)),
+            published: of_algorithm.iter().any(|key| key.state == KeyState::Next),
+            keys: of_algorithm.iter().map(|key| row(&visit, key)).collect(),
+        })
+    });
+    let jwks = format!("{}/.well-known/jwks.json", state.issuer.trim_end_matches('/'));
+    visit.show(&View { frame: &visit.frame, groups: groups.collect(), jwks })
+}
+
+fn row(visit: &Visit, key: &KeyInfo) -> Row {
+    let (badge, state) = match key.state {
+        KeyState::Next => ("info", "Signs next"),
+        KeyState::Current => ("good", "Signs"),
+        KeyState::Previous => ("warning", "Signed before"),
+        KeyState::Retired => ("off", "Retired"),
+    };
+    // What was withdrawn ended before its turn was over.
+    let until = [key.retired_at, key.active_until].into_iter().flatten().min();
+    Row {
+        kid: key.kid.clone(),
+        badge,
+        state,
+        created: visit.moment(key.created_at),
+        from: visit.moment(key.active_from),
+        until: until.map(|at| visit.moment(at)),
+    }
+}
+
+fn parse(algorithm: &str) -> Result<SigningAlgorithm, ApiError> {
+    algorithm.parse().map_err(|_| ApiError::new("not_found", format!("there is no algorithm {algorithm}")))
+}
+
+pub(super) async fn rotate(visit: Visit, algorithm: Path<String>) -> Result<HttpResponse, ApiError> {
+    have_rotated(&visit, &algorithm, false).await?;
+    Ok(visit.done(PATH, "published").await)
+}
+
+pub(super) async fn ask_to_withdraw(visit: Visit, algorithm: Path<String>) -> Result<HttpResponse, ApiError> {
+    let algorithm = parse(&algorithm)?;
+    ask(
+        &visit,
+        Question {
+            title: format!("Withdraw the {algorithm} key?"),
+            texts: vec![
+                format!(
+                    "Do this only where the private half of the key that signs now, or the master key, may be in wrong hands. A new {algorithm} key signs at once."
+                ),
+                format!(
+                    "Every token that was signed with {algorithm} ends, of all organizations: at Hourpass at once, at resource services as soon as they read the public keys again. \
+                     Machines that exchange their API keys again get new tokens; API keys and sessions in browsers stay."
+                ),
+            ],
+            action: format!("{PATH}/{algorithm}/withdraw"),
+            button: format!("Withdraw the {algorithm} key"),
+            back: (PATH, "Signing keys"),
+        },
+    )
+}
+
+pub(super) async fn withdraw(visit: Visit, algorithm: Path<String>) -> Result<HttpResponse, ApiError> {
+    have_rotated(&visit, &algorithm, true).await?;
+    Ok(visit.done(PATH, "withdrawn").await)
+}
+
+async fn have_rotated(visit: &Visit, algorithm: &str, at_once: bool) -> Result<(), ApiError> {
+    let call = &visit.call;
+    call.state.management.rotate_signing_key(&call.caller, &call.state.signing, parse(algorithm)?, at_once, call.origin.clone()).await?;
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! What an organization should look at: accounts by their state, and keys that are about to expire.
+
+use std::time::Duration;
+
+use super::{Management, ManagementError, require};
+use crate::domain::access::Place;
+use crate::domain::permission::Permission;
+use crate::service::Caller;
+use crate::store::{AccountCounts, ExpiringKey};
+
+const DAY: Duration = Duration::from_hours(24);
+/// At most so many of the keys that expire next are listed.
+const EXPIRING: i64 = 5;
+
+/// What an organization should look at.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// How many accounts there are of which kind.
+    pub accounts: AccountCounts,
+    /// The keys that expire next.
+    pub expiring_keys: Vec<ExpiringKey>,
+}
+
+impl Management {
+    /// Counts accounts, those unused for `unused_days` and those with a key that expires within `expiring_days` among them, and lists the keys that expire next.
+    ///
+    /// # Errors
+    /// Where the caller may not.
+    pub async fn overview(&self, caller: &Caller, unused_days: u32, expiring_days: u32) -> Result<Overview, ManagementError> {
+        require(caller, &Permission::SERVICE_ACCOUNTS_READ, Place::Organization)?;
+        let (organization, now) = (caller.organization().id, self.sources.now());
+        let soon = now.plus(DAY * expiring_days);
+        Ok(Overview {
+            accounts: self.store.count_account_states(organization, now.minus(DAY * unused_days), soon).await?,
+            expiring_keys: self.store.list_expiring_keys(organization, (now, soon), EXPIRING).await?,
+        })
+    }
+}
