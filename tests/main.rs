@@ -34,6 +34,7 @@ mod management;
 mod me;
 mod metadata;
 mod model;
+mod openapi;
 mod organizations;
 mod outage;
 mod people;

@@ -2,19 +2,29 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::State;
 use super::error::ApiError;
 
+/// That it is well.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+pub(super) struct HealthBody {
+    /// `live` or `ready`.
+    #[schema(example = "ready")]
+    status: &'static str,
+}
+
 /// It answers, so it lives.
 pub(super) async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "live" }))
+    HttpResponse::Ok().json(HealthBody { status: "live" })
 }
 
 /// The database answers, too, and what the others changed was seen within the bound.
 pub(super) async fn ready(state: Data<State>) -> Result<HttpResponse, ApiError> {
     state.memory.believe()?;
     state.store.ping().await?;
-    Ok(HttpResponse::Ok().json(json!({ "status": "ready" })))
+    Ok(HttpResponse::Ok().json(HealthBody { status: "ready" }))
 }

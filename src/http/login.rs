@@ -4,38 +4,96 @@ use actix_web::http::header::HOST;
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::State;
 use super::body::Form;
 use super::cookie;
 use super::credential::{Call, origin};
 use super::error::ApiError;
+use super::openapi::null;
 use crate::domain::api_key::RawApiKey;
 use crate::domain::claims::AuthorizationDetail;
 use crate::domain::id::Reference;
 use crate::service::{Issued, LoginRequest, Presented, Receiver};
 
 /// The answer of `/auth/login`. The two device fields are always null; clients of ZenML Pro expect them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AccessToken)]
 pub(super) struct AuthLoginAnswer {
+    /// The token: an RFC 9068 JWT.
+    #[schema(example = "eyJ...")]
     access_token: String,
+    /// Always `bearer`.
+    #[schema(example = "bearer")]
     token_type: &'static str,
+    /// For how many seconds it counts.
+    #[schema(example = 3600)]
     expires_in: i64,
+    /// Always null.
+    #[schema(schema_with = null)]
     device_id: Option<()>,
+    /// Always null.
+    #[schema(schema_with = null)]
     device_metadata: Option<()>,
 }
 
 /// The answer of `/api/v1/login`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = WorkspaceAccessToken)]
 pub(super) struct WorkspaceLoginAnswer {
+    /// The token: an RFC 9068 JWT.
+    #[schema(example = "eyJ...")]
     access_token: String,
+    /// Always `bearer`.
+    #[schema(example = "bearer")]
     token_type: &'static str,
+    /// For how many seconds it counts.
+    #[schema(example = 3600)]
     expires_in: i64,
+    /// Always null.
+    #[schema(schema_with = null)]
     refresh_token: Option<()>,
+    /// The permissions held in the whole workspace, with spaces between them.
+    #[schema(example = "pipelines.deploy pipelines.read")]
     scope: Option<String>,
     /// What of it is held in single projects only (RFC 9396, section 7); missing where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     authorization_details: Vec<AuthorizationDetail>,
+}
+
+/// The form of an exchange. Other fields do not count.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the form is read field by field")]
+#[schema(example = json!({"password": "hp_live_...", "workspace": "production"}))]
+pub(super) struct LoginForm {
+    /// The API key; or, with `username`, a person's password.
+    password: String,
+    /// A person's email address; empty or left out for an API key.
+    #[schema(nullable = false)]
+    username: Option<String>,
+    /// Id or slug of the workspace that the token is for; for Hourpass itself without a receiver.
+    #[schema(nullable = false)]
+    workspace: Option<String>,
+    /// Instead of `workspace`: the receiver's audience.
+    #[schema(nullable = false)]
+    audience: Option<String>,
+    /// The same as `audience` (RFC 8707).
+    #[schema(nullable = false)]
+    resource: Option<String>,
+    /// Permissions with spaces between them, to get fewer than are held.
+    #[schema(nullable = false)]
+    scope: Option<String>,
+    /// Does not count; OAuth clients send `password`.
+    #[schema(nullable = false)]
+    grant_type: Option<String>,
+    /// Does not count.
+    #[schema(nullable = false)]
+    client_id: Option<String>,
+    /// Does not count.
+    #[schema(nullable = false)]
+    client_secret: Option<String>,
 }
 
 /// For Hourpass itself, or for the workspace that the form names.

@@ -12,21 +12,34 @@ use crate::domain::name::{Email, Slug};
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::{Caller, Principal};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Who is calling.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(super) struct Me {
+    /// Their id.
     id: Uuid,
+    /// The name of the account, or the email address of the person.
+    #[schema(example = "deployer")]
     name: String,
+    /// The email address of a person.
     email: Option<Email>,
     principal_type: PrincipalType,
+    /// Whether it is a machine.
     is_service_account: bool,
+    /// Whether they may sign in.
     active: bool,
     organization_id: OrganizationId,
+    /// Its slug.
+    #[schema(example = "default")]
     organization: Slug,
+    /// The key that was used.
     api_key_id: Option<ApiKeyId>,
+    /// What they may do at Hourpass, somewhere.
+    #[schema(example = json!(["service_accounts.read"]))]
     permissions: Vec<Permission>,
+    /// Since when they are known.
     created_at: Timestamp,
 }
 

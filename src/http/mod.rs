@@ -4,15 +4,18 @@
 
 mod api;
 mod body;
+mod cached;
 mod cookie;
 mod credential;
 mod dashboard;
+mod docs;
 mod error;
 mod health;
 mod login;
 mod me;
 mod metrics;
 mod middleware;
+mod openapi;
 mod routes;
 mod status_lists;
 mod well_known;
@@ -31,6 +34,7 @@ pub use dashboard::{PAGES, PageSpec, pages};
 pub use error::CODES;
 pub use metrics::Metrics;
 pub use middleware::every_request;
+pub use openapi::document as openapi_document;
 pub use routes::{Needs, ROUTES, RouteSpec, routes};
 
 /// What the handlers need.

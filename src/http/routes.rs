@@ -8,7 +8,9 @@ use super::api::{
     access, api_keys, audit_events, organizations, permissions, projects, role_assignments, roles, service_accounts, sessions, signing_keys, teams,
     users, workspaces,
 };
-use super::{dashboard::PAGES, health, login, me, metrics, status_lists, well_known};
+use super::dashboard::PAGES;
+use super::openapi::{self, Shape, confirms, ends, gives, lists, makes, publishes, removes, sends, serves};
+use super::{docs, health, login, me, metrics, status_lists, well_known};
 use crate::domain::permission::Permission;
 
 /// What a caller has to have.
@@ -33,6 +35,10 @@ pub struct RouteSpec {
     pub needs: Needs,
     /// What it does, for people.
     pub summary: &'static str,
+    /// The handler, as `module::function`: what the OpenAPI document calls it.
+    pub(super) handler: &'static str,
+    /// What goes in and what comes out, for the OpenAPI document.
+    pub(super) shape: Shape,
 }
 
 /// What the route or page of this pattern needs, for this method.
@@ -53,10 +59,10 @@ pub(super) fn on(method: &str) -> Route {
 }
 
 macro_rules! table {
-    ($($path:literal { $($method:ident $handler:path, $needs:expr, $summary:literal;)+ })+) => {
+    ($($path:literal { $($method:ident $handler:path, $needs:expr, $summary:literal, $shape:expr;)+ })+) => {
         /// Every route.
         pub static ROUTES: &[RouteSpec] = &[$($(
-            RouteSpec { method: stringify!($method), path: $path, needs: $needs, summary: $summary },
+            RouteSpec { method: stringify!($method), path: $path, needs: $needs, summary: $summary, handler: stringify!($handler), shape: $shape },
         )+)+];
 
         /// Puts every route in its place.
@@ -72,155 +78,308 @@ const fn may(permission: Permission) -> Needs {
     Needs::Permission(permission)
 }
 
+// A row is the method and the handler, what a caller has to have, what it does, and its shape: how it answers (`gives::<Body>()`, `makes`, `lists`,
+// `confirms`, `ends`, ...), with what it reads (`.query::<Q>()`, `.takes::<Body>()`, `.may_take`, `.form`) and the codes of the errors that nothing else in the
+// row implies (`.or(&[...])`). Bodies and queries derive `ToSchema`, with a comment on each field and, where names repeat, `#[schema(as = Name)]`.
+// After a change: `HOURPASS_MAKE_OPENAPI=1 cargo test --all-features --lib openapi` renews docs/openapi.json. A new module of handlers goes into
+// `openapi::TAGS`, a new parameter of a path into `openapi::operation::PARAMETERS`; tests say so.
 table! {
-    "/auth/login" { POST login::auth_login, Nothing, "the exchange: an API key, or a person's password, for a token"; }
-    "/auth/logout" { POST login::logout, Credential, "ends the sign-in that asks, and its tokens"; }
-    "/api/v1/login" { POST login::workspace_login, Nothing, "the exchange, for a workspace"; }
-    "/workspaces/{workspace}/api/v1/login" { POST login::workspace_login_by_path, Nothing, "the same, for the workspace in the path"; }
-    "/users/me" { GET me::me, Credential, "who is calling, and what they may do at Hourpass"; }
-    "/users/me/password" { POST users::change_password, Credential, "a new password: `old_password`, `password`; ends the person's other sign-ins, and this one in a browser"; }
-    "/users/me/sessions" { GET sessions::list, Credential, "the caller's own sign-ins, the newest first"; }
-    "/users/me/sessions/end_others" { POST sessions::end_others, Credential, "end them all but the one that asks"; }
-    "/users/me/sessions/{session}" { DELETE sessions::end, Credential, "end one, and its tokens"; }
+    "/auth/login" {
+        POST login::auth_login, Nothing, "the exchange: an API key, or a person's password, for a token",
+            gives::<login::AuthLoginAnswer>().with(&["set-cookie"]).form::<login::LoginForm>();
+    }
+    "/auth/logout" {
+        POST login::logout, Credential, "ends the sign-in that asks, and its tokens",
+            ends().with(&["hourpass-propagation", "set-cookie"]);
+    }
+    "/api/v1/login" {
+        POST login::workspace_login, Nothing, "the exchange, for a workspace",
+            gives::<login::WorkspaceLoginAnswer>().form::<login::LoginForm>();
+    }
+    "/workspaces/{workspace}/api/v1/login" {
+        POST login::workspace_login_by_path, Nothing, "the same, for the workspace in the path",
+            gives::<login::WorkspaceLoginAnswer>().form::<login::LoginForm>();
+    }
+    "/users/me" {
+        GET me::me, Credential, "who is calling, and what they may do at Hourpass",
+            gives::<me::Me>();
+    }
+    "/users/me/password" {
+        POST users::change_password, Credential, "a new password: `old_password`, `password`; ends the person's other sign-ins, and this one in a browser",
+            ends().takes::<users::PasswordBody>().or(&["not_a_person", "wrong_password", "too_many_requests"]);
+    }
+    "/users/me/sessions" {
+        GET sessions::list, Credential, "the caller's own sign-ins, the newest first",
+            lists::<sessions::SessionBody>();
+    }
+    "/users/me/sessions/end_others" {
+        POST sessions::end_others, Credential, "end them all but the one that asks",
+            ends();
+    }
+    "/users/me/sessions/{session}" {
+        DELETE sessions::end, Credential, "end one, and its tokens",
+            removes();
+    }
     "/api/v1/organizations" {
-        GET organizations::list, Credential, "the caller's own; with `platform.manage`, all";
-        POST organizations::create, may(Permission::PLATFORM_MANAGE), "make: `slug`, `name`?, `admin_email`? (invites its first administrator)";
+        GET organizations::list, Credential, "the caller's own; with `platform.manage`, all",
+            lists::<organizations::OrganizationBody>().query::<organizations::ListQuery>();
+        POST organizations::create, may(Permission::PLATFORM_MANAGE), "make: `slug`, `name`?, `admin_email`? (invites its first administrator)",
+            makes::<organizations::CreatedBody>().takes::<organizations::CreateBody>().or(&["name_taken"]);
     }
     "/api/v1/organizations/{organization}" {
-        GET organizations::get, Credential, "one that the caller may see";
-        PATCH organizations::change, may(Permission::ORGANIZATIONS_MANAGE), "the caller's own: `name`, `api_key_max_days`, `api_key_default_days`";
-        DELETE organizations::delete, may(Permission::PLATFORM_MANAGE), "another than the caller's, without workspaces and service accounts";
+        GET organizations::get, Credential, "one that the caller may see",
+            gives::<organizations::OrganizationBody>();
+        PATCH organizations::change, may(Permission::ORGANIZATIONS_MANAGE), "the caller's own: `name`, `api_key_max_days`, `api_key_default_days`",
+            gives::<organizations::OrganizationBody>().takes::<organizations::ChangeBody>();
+        DELETE organizations::delete, may(Permission::PLATFORM_MANAGE), "another than the caller's, without workspaces and service accounts",
+            removes().or(&["in_use"]);
     }
     "/api/v1/workspaces" {
-        GET workspaces::list, may(Permission::WORKSPACES_READ), "list; filters `slug`, `label`";
+        GET workspaces::list, may(Permission::WORKSPACES_READ), "list; filters `slug`, `label`",
+            lists::<workspaces::WorkspaceBody>().query::<workspaces::ListQuery>();
         POST workspaces::create, may(Permission::WORKSPACES_MANAGE),
-            "make: `slug`, `name`?, `url`?, `audience`?, `token_lifetime_seconds`?, `signing_algorithm`?, `labels`?, `claims`?";
+            "make: `slug`, `name`?, `url`?, `audience`?, `token_lifetime_seconds`?, `signing_algorithm`?, `labels`?, `claims`?",
+            makes::<workspaces::WorkspaceBody>().takes::<workspaces::CreateBody>().or(&["name_taken"]);
     }
     "/api/v1/workspaces/{workspace}" {
-        GET workspaces::get, may(Permission::WORKSPACES_READ), "one";
+        GET workspaces::get, may(Permission::WORKSPACES_READ), "one",
+            gives::<workspaces::WorkspaceBody>();
         PATCH workspaces::change, may(Permission::WORKSPACES_MANAGE),
-            "`name`, `url`, `audience`, `token_lifetime_seconds`, `signing_algorithm`, `labels`, `claims`";
-        DELETE workspaces::delete, may(Permission::WORKSPACES_MANAGE), "one without projects, in which nothing is given";
+            "`name`, `url`, `audience`, `token_lifetime_seconds`, `signing_algorithm`, `labels`, `claims`",
+            gives::<workspaces::WorkspaceBody>().takes::<workspaces::ChangeBody>().or(&["name_taken"]);
+        DELETE workspaces::delete, may(Permission::WORKSPACES_MANAGE), "one without projects, in which nothing is given",
+            removes().or(&["in_use"]);
     }
     "/api/v1/workspaces/{workspace}/projects" {
-        GET projects::list, may(Permission::WORKSPACES_READ), "list";
-        POST projects::create, may(Permission::PROJECTS_MANAGE), "make: `slug`, `name`?, `description`?";
+        GET projects::list, may(Permission::WORKSPACES_READ), "list",
+            lists::<projects::ProjectBody>().query::<projects::ListQuery>();
+        POST projects::create, may(Permission::PROJECTS_MANAGE), "make: `slug`, `name`?, `description`?",
+            makes::<projects::ProjectBody>().takes::<projects::CreateBody>().or(&["name_taken"]);
     }
     "/api/v1/workspaces/{workspace}/projects/{project}" {
-        GET projects::get, may(Permission::WORKSPACES_READ), "one";
-        PATCH projects::change, may(Permission::PROJECTS_MANAGE), "`name`, `description`";
-        DELETE projects::delete, may(Permission::PROJECTS_MANAGE), "one in which nothing is given";
+        GET projects::get, may(Permission::WORKSPACES_READ), "one",
+            gives::<projects::ProjectBody>();
+        PATCH projects::change, may(Permission::PROJECTS_MANAGE), "`name`, `description`",
+            gives::<projects::ProjectBody>().takes::<projects::ChangeBody>();
+        DELETE projects::delete, may(Permission::PROJECTS_MANAGE), "one in which nothing is given",
+            removes().or(&["in_use"]);
     }
     "/api/v1/service_accounts" {
-        GET service_accounts::list, may(Permission::SERVICE_ACCOUNTS_READ), "list; filters below";
+        GET service_accounts::list, may(Permission::SERVICE_ACCOUNTS_READ), "list; filters below",
+            lists::<service_accounts::ServiceAccountBody>().query::<service_accounts::ListQuery>();
         POST service_accounts::create, may(Permission::SERVICE_ACCOUNTS_MANAGE),
-            "make: `name`, `description`?, `labels`?, `claims`?; `default_key`?, `expires_in_days`? (with `api_keys.manage`); `workspace` and `permissions`? (with `roles.manage` there)";
+            "make: `name`, `description`?, `labels`?, `claims`?; `default_key`?, `expires_in_days`? (with `api_keys.manage`); `workspace` and `permissions`? (with `roles.manage` there)",
+            makes::<service_accounts::CreatedBody>().takes::<service_accounts::CreateBody>().or(&["not_found", "name_taken"]);
     }
     "/api/v1/service_accounts/{account}" {
-        GET service_accounts::get, may(Permission::SERVICE_ACCOUNTS_READ), "one";
-        PATCH service_accounts::change, may(Permission::SERVICE_ACCOUNTS_MANAGE), "`name`, `description`, `active`, `labels`, `claims`";
-        DELETE service_accounts::delete, may(Permission::SERVICE_ACCOUNTS_MANAGE), "for good, with its keys and roles";
+        GET service_accounts::get, may(Permission::SERVICE_ACCOUNTS_READ), "one",
+            gives::<service_accounts::ServiceAccountBody>();
+        PATCH service_accounts::change, may(Permission::SERVICE_ACCOUNTS_MANAGE), "`name`, `description`, `active`, `labels`, `claims`",
+            confirms::<service_accounts::ServiceAccountBody>().takes::<service_accounts::ChangeBody>().or(&["name_taken"]);
+        DELETE service_accounts::delete, may(Permission::SERVICE_ACCOUNTS_MANAGE), "for good, with its keys and roles",
+            ends();
     }
-    "/api/v1/service_accounts/{account}/impact" { GET service_accounts::impact, may(Permission::SERVICE_ACCOUNTS_READ), "what would stop"; }
+    "/api/v1/service_accounts/{account}/impact" {
+        GET service_accounts::impact, may(Permission::SERVICE_ACCOUNTS_READ), "what would stop",
+            gives::<service_accounts::ImpactBody>();
+    }
     "/api/v1/service_accounts/{account}/revoke_tokens" {
-        POST service_accounts::revoke_tokens, may(Permission::SERVICE_ACCOUNTS_MANAGE), "end all tokens; keys go on working";
+        POST service_accounts::revoke_tokens, may(Permission::SERVICE_ACCOUNTS_MANAGE), "end all tokens; keys go on working",
+            confirms::<service_accounts::ServiceAccountBody>();
     }
     "/api/v1/service_accounts/{account}/api_keys" {
-        GET api_keys::list, may(Permission::SERVICE_ACCOUNTS_READ), "list; filters `name`, `active`";
+        GET api_keys::list, may(Permission::SERVICE_ACCOUNTS_READ), "list; filters `name`, `active`",
+            lists::<api_keys::ApiKeyBody>().query::<api_keys::ListQuery>();
         POST api_keys::create, may(Permission::API_KEYS_MANAGE),
-            "make: `name`, `expires_in_days`?; or import: `name`, `sha256`, `hint`?, `expires_in_days`?";
+            "make: `name`, `expires_in_days`?; or import: `name`, `sha256`, `hint`?, `expires_in_days`?",
+            makes::<api_keys::CreatedBody>().takes::<api_keys::CreateBody>().or(&["name_taken", "hash_taken", "account_inactive"]);
     }
     "/api/v1/service_accounts/{account}/api_keys/{key}" {
-        GET api_keys::get, may(Permission::SERVICE_ACCOUNTS_READ), "one";
-        PATCH api_keys::change, may(Permission::API_KEYS_MANAGE), "`name`, `active`, `expires_in_days`, `retain_minutes`";
-        DELETE api_keys::delete, may(Permission::API_KEYS_MANAGE), "for good";
+        GET api_keys::get, may(Permission::SERVICE_ACCOUNTS_READ), "one",
+            gives::<api_keys::ApiKeyBody>();
+        PATCH api_keys::change, may(Permission::API_KEYS_MANAGE), "`name`, `active`, `expires_in_days`, `retain_minutes`",
+            confirms::<api_keys::ApiKeyBody>().takes::<api_keys::ChangeBody>().or(&["name_taken", "key_compromised", "nothing_retained"]);
+        DELETE api_keys::delete, may(Permission::API_KEYS_MANAGE), "for good",
+            ends();
     }
-    "/api/v1/service_accounts/{account}/api_keys/{key}/impact" { GET api_keys::impact, may(Permission::SERVICE_ACCOUNTS_READ), "what would stop"; }
+    "/api/v1/service_accounts/{account}/api_keys/{key}/impact" {
+        GET api_keys::impact, may(Permission::SERVICE_ACCOUNTS_READ), "what would stop",
+            gives::<service_accounts::ImpactBody>();
+    }
     "/api/v1/service_accounts/{account}/api_keys/{key}/rotate" {
-        POST api_keys::rotate, may(Permission::API_KEYS_MANAGE), "a new value: `retain_minutes`?, `expires_in_days`?";
+        POST api_keys::rotate, may(Permission::API_KEYS_MANAGE), "a new value: `retain_minutes`?, `expires_in_days`?",
+            confirms::<api_keys::WithKey>().may_take::<api_keys::RotateBody>()
+                .or(&["account_inactive", "key_inactive", "key_compromised", "rotated_meanwhile"]);
     }
     "/api/v1/service_accounts/{account}/api_keys/{key}/revoke_tokens" {
-        POST api_keys::revoke_tokens, may(Permission::API_KEYS_MANAGE), "end its tokens; the key goes on working";
+        POST api_keys::revoke_tokens, may(Permission::API_KEYS_MANAGE), "end its tokens; the key goes on working",
+            confirms::<api_keys::ApiKeyBody>();
     }
     "/api/v1/service_accounts/{account}/api_keys/{key}/compromised" {
-        POST api_keys::compromise, may(Permission::API_KEYS_MANAGE), "end it for good, and mark it";
+        POST api_keys::compromise, may(Permission::API_KEYS_MANAGE), "end it for good, and mark it",
+            confirms::<api_keys::ApiKeyBody>();
     }
-    "/api/v1/api_keys/report" { POST api_keys::report, Nothing, "`{\"key\": \"...\"}`: whoever holds a leaked key ends it"; }
+    "/api/v1/api_keys/report" {
+        POST api_keys::report, Nothing, "`{\"key\": \"...\"}`: whoever holds a leaked key ends it",
+            gives::<api_keys::ReportedBody>().takes::<api_keys::ReportBody>().or(&["invalid_credentials", "not_found", "too_many_requests"]);
+    }
     "/api/v1/permissions" {
-        GET permissions::list, may(Permission::ROLES_READ), "the organization's catalogue; with `built_in=true`, Hourpass's own";
-        POST permissions::create, may(Permission::ROLES_MANAGE), "add: `name`, `description`?";
+        GET permissions::list, may(Permission::ROLES_READ), "the organization's catalogue; with `built_in=true`, Hourpass's own",
+            lists::<permissions::PermissionBody>().query::<permissions::ListQuery>();
+        POST permissions::create, may(Permission::ROLES_MANAGE), "add: `name`, `description`?",
+            makes::<permissions::PermissionBody>().takes::<permissions::CreateBody>().or(&["name_taken", "in_use"]);
     }
     "/api/v1/permissions/{permission}" {
-        GET permissions::get, may(Permission::ROLES_READ), "one";
-        PATCH permissions::change, may(Permission::ROLES_MANAGE), "`description`";
-        DELETE permissions::delete, may(Permission::ROLES_MANAGE), "one that is in no role and was not given";
+        GET permissions::get, may(Permission::ROLES_READ), "one",
+            gives::<permissions::PermissionBody>();
+        PATCH permissions::change, may(Permission::ROLES_MANAGE), "`description`",
+            gives::<permissions::PermissionBody>().takes::<permissions::ChangeBody>();
+        DELETE permissions::delete, may(Permission::ROLES_MANAGE), "one that is in no role and was not given",
+            removes().or(&["in_use"]);
     }
     "/api/v1/roles" {
-        GET roles::list, may(Permission::ROLES_READ), "list, the built-in ones first";
-        POST roles::create, may(Permission::ROLES_MANAGE), "make: `name`, `level`, `permissions`, `description`?";
+        GET roles::list, may(Permission::ROLES_READ), "list, the built-in ones first",
+            lists::<roles::RoleBody>().query::<roles::ListQuery>();
+        POST roles::create, may(Permission::ROLES_MANAGE), "make: `name`, `level`, `permissions`, `description`?",
+            makes::<roles::RoleBody>().takes::<roles::CreateBody>().or(&["name_taken"]);
     }
     "/api/v1/roles/{role}" {
-        GET roles::get, may(Permission::ROLES_READ), "one";
-        PATCH roles::change, may(Permission::ROLES_MANAGE), "`name`, `description`, `permissions`";
-        DELETE roles::delete, may(Permission::ROLES_MANAGE), "one that nobody holds";
+        GET roles::get, may(Permission::ROLES_READ), "one",
+            gives::<roles::RoleBody>();
+        PATCH roles::change, may(Permission::ROLES_MANAGE), "`name`, `description`, `permissions`",
+            confirms::<roles::RoleBody>().takes::<roles::ChangeBody>().or(&["name_taken", "built_in"]);
+        DELETE roles::delete, may(Permission::ROLES_MANAGE), "one that nobody holds",
+            removes().or(&["in_use", "built_in"]);
     }
     "/api/v1/role_assignments" {
-        GET role_assignments::list, may(Permission::ROLES_READ),
-            "list; filters `service_account`, `user`, `team`, `role`, `workspace`, `project`";
+        GET role_assignments::list, may(Permission::ROLES_READ), "list; filters `service_account`, `user`, `team`, `role`, `workspace`, `project`",
+            lists::<role_assignments::AssignmentBody>().query::<role_assignments::ListQuery>().or(&["not_found"]);
         POST role_assignments::create, may(Permission::ROLES_MANAGE),
-            "give: `role` or `permissions`, to `service_account`, `user` or `team`, in `workspace`?, `project`?";
+            "give: `role` or `permissions`, to `service_account`, `user` or `team`, in `workspace`?, `project`?",
+            makes::<role_assignments::AssignmentBody>().takes::<role_assignments::CreateBody>().or(&["not_found", "in_use"]);
     }
     "/api/v1/role_assignments/{assignment}" {
-        GET role_assignments::get, may(Permission::ROLES_READ), "one";
-        DELETE role_assignments::delete, may(Permission::ROLES_MANAGE), "take back";
+        GET role_assignments::get, may(Permission::ROLES_READ), "one",
+            gives::<role_assignments::AssignmentBody>();
+        DELETE role_assignments::delete, may(Permission::ROLES_MANAGE), "take back",
+            ends().or(&["last_administrator"]);
     }
     "/api/v1/teams" {
-        GET teams::list, may(Permission::TEAMS_READ), "list; with `service_account` or `user`, those that they are in";
-        POST teams::create, may(Permission::TEAMS_MANAGE), "make: `name`, `description`?";
+        GET teams::list, may(Permission::TEAMS_READ), "list; with `service_account` or `user`, those that they are in",
+            lists::<teams::TeamBody>().query::<teams::ListQuery>().or(&["not_found"]);
+        POST teams::create, may(Permission::TEAMS_MANAGE), "make: `name`, `description`?",
+            makes::<teams::TeamBody>().takes::<teams::CreateBody>().or(&["name_taken"]);
     }
     "/api/v1/teams/{team}" {
-        GET teams::get, may(Permission::TEAMS_READ), "one";
-        PATCH teams::change, may(Permission::TEAMS_MANAGE), "`name`, `description`";
-        DELETE teams::delete, may(Permission::TEAMS_MANAGE), "for good, with what it was given";
+        GET teams::get, may(Permission::TEAMS_READ), "one",
+            gives::<teams::TeamBody>();
+        PATCH teams::change, may(Permission::TEAMS_MANAGE), "`name`, `description`",
+            gives::<teams::TeamBody>().takes::<teams::ChangeBody>().or(&["name_taken"]);
+        DELETE teams::delete, may(Permission::TEAMS_MANAGE), "for good, with what it was given",
+            ends().or(&["last_administrator"]);
     }
     "/api/v1/teams/{team}/members" {
-        GET teams::list_members, may(Permission::TEAMS_READ), "list";
-        POST teams::add_member, may(Permission::TEAMS_MANAGE), "add `service_account` or `user`";
+        GET teams::list_members, may(Permission::TEAMS_READ), "list",
+            lists::<teams::MemberBody>().query::<teams::MembersQuery>();
+        POST teams::add_member, may(Permission::TEAMS_MANAGE), "add `service_account` or `user`",
+            makes::<teams::MemberBody>().takes::<teams::MemberRequest>().or(&["not_found", "name_taken"]);
     }
-    "/api/v1/teams/{team}/members/{member}" { DELETE teams::remove_member, may(Permission::TEAMS_MANAGE), "remove; `{member}` is an id"; }
+    "/api/v1/teams/{team}/members/{member}" {
+        DELETE teams::remove_member, may(Permission::TEAMS_MANAGE), "remove; `{member}` is an id",
+            ends().or(&["last_administrator"]);
+    }
     "/api/v1/users" {
-        GET users::list, may(Permission::USERS_READ), "list; filters `email`, `active`, `invited`";
-        POST users::create, may(Permission::USERS_MANAGE), "make: `email`, `name`?, `password`?; without a password, invite";
+        GET users::list, may(Permission::USERS_READ), "list; filters `email`, `active`, `invited`",
+            lists::<users::UserBody>().query::<users::ListQuery>();
+        POST users::create, may(Permission::USERS_MANAGE), "make: `email`, `name`?, `password`?; without a password, invite",
+            makes::<users::InvitedBody>().takes::<users::CreateBody>().or(&["name_taken", "too_many_requests"]);
     }
     "/api/v1/users/{user}" {
-        GET users::get, may(Permission::USERS_READ), "one";
-        PATCH users::change, may(Permission::USERS_MANAGE), "`email`, `name`, `active`";
-        DELETE users::delete, may(Permission::USERS_MANAGE), "for good, with their roles and sign-ins";
+        GET users::get, may(Permission::USERS_READ), "one",
+            gives::<users::UserBody>();
+        PATCH users::change, may(Permission::USERS_MANAGE), "`email`, `name`, `active`",
+            confirms::<users::UserBody>().takes::<users::ChangeBody>().or(&["name_taken", "last_administrator"]);
+        DELETE users::delete, may(Permission::USERS_MANAGE), "for good, with their roles and sign-ins",
+            ends().or(&["last_administrator"]);
     }
-    "/api/v1/users/{user}/invite" { POST users::invite, may(Permission::USERS_MANAGE), "a link with which they set a password"; }
-    "/api/v1/invitations/accept" { POST users::accept, Nothing, "whoever was invited sets a password: `invitation`, `password`"; }
+    "/api/v1/users/{user}/invite" {
+        POST users::invite, may(Permission::USERS_MANAGE), "a link with which they set a password",
+            gives::<users::InvitedBody>().or(&["in_use"]);
+    }
+    "/api/v1/invitations/accept" {
+        POST users::accept, Nothing, "whoever was invited sets a password: `invitation`, `password`",
+            gives::<users::UserBody>().takes::<users::AcceptBody>().or(&["invalid_invitation", "too_many_requests"]);
+    }
     "/api/v1/access" {
-        GET access::get, Credential, "who may do what, and why: `principal`, `workspace`?, `project`?; about others with `audit.read`";
+        GET access::get, Credential, "who may do what, and why: `principal`, `workspace`?, `project`?; about others with `audit.read`",
+            gives::<access::AccessBody>().query::<access::Query>().or(&["permission_denied", "not_found"]);
     }
     "/api/v1/explain" {
         POST access::explain, Credential,
-            "whether a key or token works, and why not: `credential`, `workspace`?, `project`?, `permission`?; about others' with `audit.read`";
+            "whether a key or token works, and why not: `credential`, `workspace`?, `project`?, `permission`?; about others' with `audit.read`",
+            gives::<access::ExplainAnswer>().takes::<access::ExplainBody>().or(&["permission_denied", "not_found"]);
     }
-    "/api/v1/audit_events" { GET audit_events::list, may(Permission::AUDIT_READ), "list, newest first; filters below"; }
-    "/api/v1/audit_events/export" { GET audit_events::export, may(Permission::AUDIT_READ), "the same, all of it, as NDJSON"; }
-    "/api/v1/signing_keys" { GET signing_keys::list, may(Permission::SIGNING_KEYS_MANAGE), "list, with the state of each"; }
+    "/api/v1/audit_events" {
+        GET audit_events::list, may(Permission::AUDIT_READ), "list, newest first; filters below",
+            lists::<audit_events::EventBody>().query::<audit_events::ListQuery>();
+    }
+    "/api/v1/audit_events/export" {
+        GET audit_events::export, may(Permission::AUDIT_READ), "the same, all of it, as NDJSON",
+            sends("application/x-ndjson").query::<audit_events::ListQuery>();
+    }
+    "/api/v1/signing_keys" {
+        GET signing_keys::list, may(Permission::SIGNING_KEYS_MANAGE), "list, with the state of each",
+            lists::<signing_keys::SigningKeyBody>();
+    }
     "/api/v1/signing_keys/rotate" {
         POST signing_keys::rotate, may(Permission::SIGNING_KEYS_MANAGE),
-            "another key: `algorithm`?, `now`?; with `now`, the one that signs is withdrawn, and all its tokens end";
+            "another key: `algorithm`?, `now`?; with `now`, the one that signs is withdrawn, and all its tokens end",
+            confirms::<signing_keys::RotatedBody>().may_take::<signing_keys::RotateBody>().or(&["rotated_meanwhile"]);
     }
-    "/status-lists" { GET status_lists::aggregation, Nothing, "where the status lists are"; }
-    "/status-lists/{list}" { GET status_lists::get, Nothing, "a status list: which credentials' tokens count no more (a JWT)"; }
-    "/.well-known/jwks.json" { GET well_known::jwks, Nothing, "the public keys in use"; }
-    "/.well-known/oauth-authorization-server" { GET well_known::authorization_server, Nothing, "metadata (RFC 8414)"; }
-    "/.well-known/openid-configuration" { GET well_known::openid_configuration, Nothing, "the same, for OpenID Connect clients"; }
-    "/healthz" { GET health::live, Nothing, "it lives"; }
-    "/readyz" { GET health::ready, Nothing, "it can do its work"; }
-    "/metrics" { GET metrics::metrics, Nothing, "counts and durations of answers, for Prometheus"; }
+    "/status-lists" {
+        GET status_lists::aggregation, Nothing, "where the status lists are",
+            publishes::<status_lists::AggregationBody>();
+    }
+    "/status-lists/{list}" {
+        GET status_lists::get, Nothing, "a status list: which credentials' tokens count no more (a JWT)",
+            serves("application/statuslist+jwt").or(&["not_acceptable", "not_implemented"]);
+    }
+    "/.well-known/jwks.json" {
+        GET well_known::jwks, Nothing, "the public keys in use",
+            publishes::<well_known::JwkSetBody>();
+    }
+    "/.well-known/oauth-authorization-server" {
+        GET well_known::authorization_server, Nothing, "metadata (RFC 8414)",
+            publishes::<well_known::Metadata>();
+    }
+    "/.well-known/openid-configuration" {
+        GET well_known::openid_configuration, Nothing, "the same, for OpenID Connect clients",
+            publishes::<well_known::Metadata>();
+    }
+    "/openapi.json" {
+        GET openapi::get, Nothing, "the OpenAPI document",
+            serves("application/json");
+    }
+    "/docs" {
+        GET docs::page, Nothing, "the page of it: Swagger UI, to sign in and try",
+            serves("text/html");
+    }
+    "/docs/{file}" {
+        GET docs::file, Nothing, "the files of that page",
+            serves("*/*");
+    }
+    "/healthz" {
+        GET health::live, Nothing, "it lives",
+            gives::<health::HealthBody>();
+    }
+    "/readyz" {
+        GET health::ready, Nothing, "it can do its work",
+            gives::<health::HealthBody>();
+    }
+    "/metrics" {
+        GET metrics::metrics, Nothing, "counts and durations of answers, for Prometheus",
+            sends("application/openmetrics-text");
+    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,21 @@ use actix_web::http::header::{
 };
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::State;
 use super::error::ApiError;
 use crate::service::StatusLists;
+
+/// Where all status lists are (draft-ietf-oauth-status-list-21, section 9.3).
+#[derive(Serialize, ToSchema)]
+#[schema(as = StatusLists)]
+pub(super) struct AggregationBody {
+    /// The URIs of the lists.
+    #[schema(example = json!(["https://hourpass.example.com/status-lists/0"]))]
+    status_lists: Vec<String>,
+}
 
 const TYPE: &str = "application/statuslist+jwt";
 
@@ -39,8 +49,8 @@ pub(super) async fn get(state: Data<State>, number: Path<String>, request: HttpR
 /// All lists (section 9.3).
 pub(super) async fn aggregation(state: Data<State>) -> Result<HttpResponse, ApiError> {
     let lists = state.status.lists().await?;
-    let uris: Vec<_> = (0..lists.count()).map(|number| state.status.uri(number)).collect();
-    Ok(public(HttpResponse::Ok(), &state, &lists).json(json!({ "status_lists": uris })))
+    let status_lists = (0..lists.count()).map(|number| state.status.uri(number)).collect();
+    Ok(public(HttpResponse::Ok(), &state, &lists).json(AggregationBody { status_lists }))
 }
 
 /// To be kept by anyone until the list is `ttl` old; a validator may run in a browser.
@@ -59,7 +69,7 @@ fn accepts(request: &HttpRequest) -> bool {
 }
 
 /// Whether an entry of `Accept` or `Accept-Encoding` is one of these, and is wanted: its weight is not 0 (RFC 9110, section 12.4.2).
-fn wants(entry: &str, known: &[&str]) -> bool {
+pub(super) fn wants(entry: &str, known: &[&str]) -> bool {
     let mut parts = entry.split(';').map(str::trim);
     let named = parts.next().is_some_and(|name| known.iter().any(|known| known.eq_ignore_ascii_case(name)));
     let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q="))).map(str::parse::<f32>);
@@ -67,7 +77,7 @@ fn wants(entry: &str, known: &[&str]) -> bool {
 }
 
 /// Whether a header with a list of values has one that `wanted` takes.
-fn names(request: &HttpRequest, header: &HeaderName, wanted: impl Fn(&str) -> bool) -> bool {
+pub(super) fn names(request: &HttpRequest, header: &HeaderName, wanted: impl Fn(&str) -> bool) -> bool {
     let values = request.headers().get_all(header).filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|value| wanted(value.trim()))
 }

@@ -35,7 +35,10 @@ async fn forms_of_others_change_nothing() {
             for path in ["/service-accounts/new", "/sign-out"] {
                 sent(path, encoding, &[("name", "forged")]).await;
                 if nobody {
-                    browser.arrives_within("/sign-in").await;
+                    // Sent on, and from there on as who they are, to where there is nothing of what the form said.
+                    browser.arrives_within("/").await;
+                    assert_eq!(browser.status().await, 200, "{path}");
+                    browser.lacks("forged").await;
                 } else {
                     browser.arrives(path).await;
                     browser.refused(403).await;

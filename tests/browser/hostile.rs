@@ -56,16 +56,18 @@ async fn what_is_entered_is_shown_as_text() {
         browser.goto(&path).await;
         let fill = format!(
             "const form = document.forms[{number}];
-             if (form) {{
+             {{
                  for (const field of form.elements) {{
                      if (field.matches('input:not([type=checkbox], [type=radio]), textarea')) {{ field.type = 'text'; field.removeAttribute('maxlength'); field.value = {text}; }}
                  }}
                  form.noValidate = true;
-                 form.querySelector('button:not([type=button])')?.click();
+                 form.querySelector('button:not([type=button])').click();
              }}",
             text = serde_json::json!(SCRIPT)
         );
+        let before = browser.opened().await;
         browser.ask(&format!("(() => {{ {fill} }})()")).await;
+        browser.opens_more_than(before).await;
         // Whatever comes of it, what was entered is no script.
         harmless(&browser, &path).await;
         let status = browser.status().await;

@@ -5,6 +5,8 @@ use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
+use super::contract::Asked;
+
 /// Someone who calls a server, with a credential or without.
 #[derive(Clone)]
 pub struct Client {
@@ -25,9 +27,15 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// What a request is answered with: it has to be what the OpenAPI document says.
     pub async fn of(request: RequestBuilder) -> Self {
-        let response = request.send().await.unwrap();
-        Self { status: response.status().as_u16(), headers: response.headers().clone(), text: response.text().await.unwrap() }
+        let (client, request) = request.build_split();
+        let request = request.unwrap();
+        let asked = Asked::from(&request);
+        let response = client.execute(request).await.unwrap();
+        let answer = Self { status: response.status().as_u16(), headers: response.headers().clone(), text: response.text().await.unwrap() };
+        asked.compare(&answer);
+        answer
     }
 
     pub fn json(&self) -> Value {

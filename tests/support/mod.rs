@@ -3,6 +3,7 @@
 mod app;
 mod browser;
 mod client;
+mod contract;
 mod elsewhere;
 mod engine;
 mod postgres;
@@ -13,6 +14,7 @@ mod time;
 pub use app::TestApp;
 pub use browser::{Browser, Theme};
 pub use client::{Answer, Client};
+pub use contract::validator;
 pub use elsewhere::Elsewhere;
 pub use engine::{Database, Engine};
 pub use postgres::Postgres;

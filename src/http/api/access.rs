@@ -4,44 +4,67 @@ use std::collections::BTreeSet;
 
 use actix_web::web::Json;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
+use super::super::openapi::holder_kind;
 use super::fields::Fields;
 use crate::domain::access::{Assignment, Given, Level};
+use crate::domain::claims::PrincipalType;
 use crate::domain::id::{ApiKeyId, ProjectId, Reference, RoleAssignmentId, WorkspaceId};
 use crate::domain::name::Name;
 use crate::domain::permission::Permission;
 use crate::service::{AccessQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, ReceiverKind};
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Query {
+#[schema(as = AccessQuery)]
+pub(crate) struct Query {
+    /// Id or name of the service account, person or team.
+    #[schema(example = "deployer")]
     principal: String,
+    /// Id or slug of the workspace; the whole organization without.
     workspace: Option<String>,
+    /// Id or slug of the project of the workspace.
     project: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// A credential, and what it is used for.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ExplainBody {
+#[schema(as = CredentialQuestion, example = json!({"credential": "hp_live_...", "workspace": "production", "permission": "pipelines.deploy"}))]
+pub(crate) struct ExplainBody {
+    /// The API key or access token.
     credential: String,
+    /// Id or slug of the workspace at which it is used; at Hourpass itself without.
     workspace: Option<String>,
+    /// Id or slug of the project of the workspace.
     project: Option<String>,
+    /// What it is used for.
+    #[schema(value_type = Option<Permission>)]
     permission: Option<String>,
 }
 
 /// Where a permission comes from.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Source {
+    /// What was given.
     role_assignment_id: RoleAssignmentId,
+    /// The role that was given; null where permissions were given without one.
     role: Option<Name>,
+    /// What was given without a role.
+    #[schema(value_type = Option<Vec<Permission>>)]
     permissions: Option<BTreeSet<Permission>>,
+    /// Through this team; null where it was given to them alone.
     team: Option<Name>,
+    /// How far it reaches.
     level: Level,
+    /// In this workspace only.
     workspace_id: Option<WorkspaceId>,
+    /// In this project only.
     project_id: Option<ProjectId>,
 }
 
@@ -64,10 +87,13 @@ impl From<Assignment> for Source {
     }
 }
 
-#[derive(Serialize)]
+/// A permission that someone holds.
+#[derive(Serialize, ToSchema)]
+#[schema(as = EffectivePermission)]
 struct Effective {
     permission: Permission,
     receiver: ReceiverKind,
+    /// All that gives it.
     sources: Vec<Source>,
 }
 
@@ -79,27 +105,49 @@ impl From<EffectivePermission> for Effective {
 }
 
 /// What someone may do at a place.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Access)]
 pub(crate) struct AccessBody {
+    /// What they are.
+    #[schema(schema_with = holder_kind)]
     principal_type: &'static str,
+    /// Their id.
     principal_id: Option<Uuid>,
+    /// Their name or email address.
+    #[schema(example = "deployer")]
     principal: String,
+    /// How far the place reaches that was asked about.
     level: Level,
+    /// What they hold there.
     permissions: Vec<Effective>,
 }
 
 /// Whether a credential works.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CredentialAnswer)]
 pub(crate) struct ExplainAnswer {
+    /// Whether it works right now.
     works: bool,
+    /// `ok`, or the rule that refuses it.
+    #[schema(example = "ok")]
     code: &'static str,
+    /// The same for people.
+    #[schema(example = "it works")]
     detail: String,
     kind: CredentialKind,
+    /// Whose it is.
+    #[schema(value_type = Option<PrincipalType>)]
     principal_type: Option<&'static str>,
+    /// Their id.
     principal_id: Option<Uuid>,
+    /// Their name or email address.
+    #[schema(example = "deployer")]
     principal: Option<String>,
+    /// The key, or the key that the token was obtained with.
     api_key_id: Option<ApiKeyId>,
+    /// Whom the token is for.
     audience: Option<String>,
+    /// All that gives the permission that was asked about.
     sources: Vec<Source>,
 }
 

@@ -6,7 +6,7 @@ use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use governor::clock::{Clock, DefaultClock};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use utoipa::ToSchema;
 
 use super::super::State;
 use super::super::body;
@@ -34,70 +34,116 @@ pub(in crate::http) const IMPORTED: &str = "(imported)";
 /// Addresses with more than this many others are forgotten when their minute is over, so that a flood from everywhere does not fill the memory.
 const REMEMBERED_REPORTERS: usize = 10_000;
 
-#[derive(Deserialize)]
+/// An API key to be made; with `sha256`, one of another system to be imported.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewApiKey, example = json!({"name": "ci", "expires_in_days": 90}))]
+pub(crate) struct CreateBody {
+    /// What people call it; unique in the account.
+    #[schema(value_type = Name)]
     name: String,
+    /// How long it lives; null for ever, and as the organization has it where it is left out.
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 3650)]
     expires_in_days: Option<Option<i64>>,
     /// SHA-256 of a key of another system, in hexadecimal: it is imported, and none is made.
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<String>, nullable = false, pattern = "^[0-9a-fA-F]{64}$")]
     sha256: Option<Option<String>>,
     /// The first characters of the imported key.
+    #[schema(max_length = 12)]
     hint: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What to change of an API key.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+#[schema(as = ApiKeyChange, example = json!({"active": false}))]
+pub(crate) struct ChangeBody {
+    /// Its new name.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
+    /// false stops it and its tokens with the next request.
     active: Option<bool>,
+    /// How long it lives from now on; null for ever.
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 3650)]
     expires_in_days: Option<Option<i64>>,
+    /// Moves the end of the old value to so many minutes from now; 0 ends it.
+    #[schema(minimum = 0)]
     retain_minutes: Option<i64>,
 }
 
-#[derive(Default, Deserialize)]
+/// How to rotate an API key.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RotateBody {
+#[schema(as = ApiKeyRotation, example = json!({"retain_minutes": 60}))]
+pub(crate) struct RotateBody {
+    /// How long the old value goes on working; 0 where it is left out.
+    #[schema(minimum = 0)]
     retain_minutes: Option<i64>,
+    /// How long the new value lives; null for ever, and as long as the old one did where it is left out.
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 3650)]
     expires_in_days: Option<Option<i64>>,
 }
 
-#[derive(Deserialize)]
+/// A key that leaked.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ReportBody {
+#[schema(as = LeakedKey)]
+pub(crate) struct ReportBody {
+    /// The API key that leaked.
+    #[schema(example = "hp_live_...")]
     key: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = ApiKeysQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Only the one of this name.
     name: Option<String>,
+    /// Only those that are active, or are not.
+    #[schema(value_type = Option<bool>)]
     active: Option<String>,
 }
 
 /// An API key, without the key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ApiKey)]
 pub(crate) struct ApiKeyBody {
     id: ApiKeyId,
     service_account_id: ServiceAccountId,
     name: Name,
+    /// Its first characters, by which people recognise it.
+    #[schema(example = "hp_live_4fQx")]
     hint: String,
+    /// Whether it is on.
     active: bool,
+    /// When it was marked as compromised: it is off for good.
     compromised_at: Option<Timestamp>,
+    /// When it expires; null where it never does.
     expires_at: Option<Timestamp>,
+    /// When it was made.
     created_at: Timestamp,
+    /// When it got its value; null where that is the first.
     rotated_at: Option<Timestamp>,
     #[serde(flatten)]
     last_use: LastUseBody,
+    /// The first characters of the old value; null where there is none.
     retained_hint: Option<String>,
+    /// Until when the old value works.
     retained_until: Option<Timestamp>,
+    /// When the old value was last used.
     retained_last_used_at: Option<Timestamp>,
+    /// From where.
     retained_last_used_address: Option<String>,
+    /// With what.
     retained_last_used_user_agent: Option<String>,
 }
 
@@ -127,11 +173,35 @@ impl From<KeyDetails> for ApiKeyBody {
 }
 
 /// An API key, with the raw key: this once.
-#[derive(Serialize)]
-struct WithKey<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = ApiKeyWithKey)]
+pub(crate) struct WithKey<'a> {
     #[serde(flatten)]
     api_key: ApiKeyBody,
+    /// The key itself: shown this once.
+    #[schema(example = "hp_live_...")]
     key: &'a str,
+}
+
+/// A key that was made, with the raw key; or one that was imported, which the server does not know.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedApiKey)]
+pub(crate) struct CreatedBody<'a> {
+    #[serde(flatten)]
+    api_key: ApiKeyBody,
+    /// The key itself, shown this once; missing where it was imported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "hp_live_...")]
+    key: Option<&'a str>,
+}
+
+/// That a leaked key was ended.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ReportedKey)]
+pub(crate) struct ReportedBody {
+    /// Always `ended`.
+    #[schema(example = "ended")]
+    status: &'static str,
 }
 
 fn location(details: &KeyDetails) -> String {
@@ -155,11 +225,11 @@ pub(crate) async fn create(mut call: Call, account: Path<String>) -> Result<Http
         let value = NewKeyValue { hash, hint: hint.unwrap_or_else(|| IMPORTED.to_owned()) };
         let details = call.state.management.import_key(&call.caller, &account, wanted, value, origin).await?;
         let location = location(&details);
-        return Ok(created(&ApiKeyBody::from(details), &location));
+        return Ok(created(&CreatedBody { api_key: details.into(), key: None }, &location));
     }
     let (details, raw) = call.state.management.create_key(&call.caller, &account, wanted, origin).await?;
     let location = location(&details);
-    Ok(created(&WithKey { api_key: details.into(), key: raw.expose() }, &location))
+    Ok(created(&CreatedBody { api_key: details.into(), key: Some(raw.expose()) }, &location))
 }
 
 pub(in crate::http) fn parse_hash(text: &str) -> Result<ApiKeyHash, Invalid> {
@@ -277,5 +347,5 @@ pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Pa
     let ReportBody { key } = body::json(&request, payload, state.limits).await?;
     state.management.report_key(&RawApiKey::from_presented(key), origin).await?;
     state.follower.confirm().await;
-    Ok(HttpResponse::Ok().json(json!({ "status": "ended" })))
+    Ok(HttpResponse::Ok().json(ReportedBody { status: "ended" }))
 }

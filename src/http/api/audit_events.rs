@@ -8,6 +8,7 @@ use actix_web::web::{Bytes, Json};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::credential::Call;
@@ -20,16 +21,27 @@ use crate::domain::time::Timestamp;
 use crate::service::{ActionFilter, EventQuery};
 use crate::store::StoredEvent;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = AuditEventsQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Only what this one did: an id, or a name as it was then.
     actor: Option<String>,
+    /// Only what was done to this one: an id, or a name as it was then.
     target: Option<String>,
+    /// Only this action, or all of a resource, such as `api_key`.
     action: Option<String>,
+    /// Only what was `granted`, or `denied`.
     outcome: Option<String>,
+    /// Only from then on.
+    #[schema(value_type = Option<Timestamp>)]
     since: Option<String>,
+    /// Only before then.
+    #[schema(value_type = Option<Timestamp>)]
     until: Option<String>,
 }
 
@@ -53,27 +65,55 @@ impl ListQuery {
 }
 
 /// An audit event.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEvent)]
 pub(crate) struct EventBody {
+    /// Ids are in the order of time.
     id: Uuid,
+    /// When it happened.
     occurred_at: Timestamp,
+    /// Whose it is.
     organization_id: Option<Uuid>,
+    /// `service_account`, `user`, `operator`, `system` or `unknown`.
+    #[schema(example = "service_account")]
     actor_kind: String,
+    /// Who did it; null when they are gone.
     actor_id: Option<Uuid>,
+    /// What they were called.
+    #[schema(example = "deployer")]
     actor_name: String,
+    /// The key that was used.
     api_key_id: Option<Uuid>,
+    /// The key value or sign-in that was used: `sid` of tokens.
     session_id: Option<Uuid>,
+    /// `resource.verb`.
+    #[schema(example = "token.issue")]
     action: String,
+    /// To what it was done.
+    #[schema(example = "workspace")]
     target_kind: String,
+    /// Its id.
     target_id: Option<Uuid>,
+    /// What it was called.
+    #[schema(example = "production")]
     target_name: String,
+    /// `granted` or `denied`.
+    #[schema(example = "granted")]
     outcome: String,
+    /// The code of the error, where it was denied.
     reason: Option<String>,
+    /// From where.
+    #[schema(example = "198.51.100.7")]
     address: Option<String>,
+    /// With what.
+    #[schema(example = "python-requests/2.32")]
     user_agent: Option<String>,
+    /// The request, as in the log.
     request_id: Option<Uuid>,
+    /// When the token expires that was issued.
     token_expires_at: Option<Timestamp>,
     /// As it was written; nothing is gained by taking it apart.
+    #[schema(value_type = Option<utoipa::openapi::Object>, example = json!({"audience": "https://workspace.example.com"}))]
     details: Option<Box<RawValue>>,
 }
 

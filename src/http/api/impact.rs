@@ -1,25 +1,41 @@
 //! `…/impact`: what would stop.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::last_use::LastUseBody;
 use crate::service::Impact;
 
 /// Who uses an account or key.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Impact)]
 pub(crate) struct ImpactBody {
+    /// Tokens obtained in the last 24 hours.
+    #[schema(example = 42)]
     exchanges_24h: i64,
+    /// Addresses that they were obtained from.
+    #[schema(example = 3)]
     distinct_addresses_24h: i64,
+    /// Whom they were for.
     receivers_24h: Vec<Receiver>,
+    /// Tokens that count now.
+    #[schema(example = 2)]
     outstanding_tokens: i64,
     #[serde(flatten)]
     last_use: LastUseBody,
 }
 
-#[derive(Serialize)]
+/// Whom tokens were obtained for.
+#[derive(Serialize, ToSchema)]
 struct Receiver {
+    /// `workspace` or `hourpass`.
+    #[schema(example = "workspace")]
     kind: String,
+    /// Its slug.
+    #[schema(example = "production")]
     name: String,
+    /// Tokens obtained for it.
+    #[schema(example = 42)]
     exchanges: i64,
 }
 

@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
@@ -16,40 +17,64 @@ use crate::domain::name::{Email, Name, Slug};
 use crate::domain::time::Timestamp;
 use crate::service::{NewOrganization, OrganizationChange};
 
-#[derive(Deserialize)]
+/// An organization to be made.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewOrganization, example = json!({"slug": "acme", "name": "Acme", "admin_email": "ada@example.com"}))]
+pub(crate) struct CreateBody {
+    /// Its name in URLs; it stays as it is.
+    #[schema(value_type = Slug)]
     slug: String,
+    /// What people call it; the slug where it is left out.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
     /// Whom to invite as its first administrator.
+    #[schema(value_type = Option<Email>)]
     admin_email: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = OrganizationsQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What to change of an organization.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+#[schema(as = OrganizationChange, example = json!({"api_key_max_days": 90, "api_key_default_days": 30}))]
+pub(crate) struct ChangeBody {
+    /// Its new name.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
+    /// No value of a key may live longer; null for no bound.
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 3650, example = 90)]
     api_key_max_days: Option<Option<i64>>,
+    /// How long a key lives where nothing is said; null for ever.
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u16>, minimum = 1, maximum = 3650, example = 30)]
     api_key_default_days: Option<Option<i64>>,
 }
 
 /// An organization.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Organization)]
 pub(crate) struct OrganizationBody {
     id: OrganizationId,
     slug: Slug,
     name: Name,
+    /// No value of a key may live longer; null where there is no bound.
+    #[schema(example = 90)]
     api_key_max_days: Option<u16>,
+    /// How long a key lives where nothing is said; null for ever.
+    #[schema(example = 30)]
     api_key_default_days: Option<u16>,
+    /// When it was made.
     created_at: Timestamp,
 }
 
@@ -61,8 +86,9 @@ impl From<Organization> for OrganizationBody {
 }
 
 /// A new organization, with the invitation of its first administrator where one was named: this once.
-#[derive(Serialize)]
-struct CreatedBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedOrganization)]
+pub(crate) struct CreatedBody {
     #[serde(flatten)]
     organization: OrganizationBody,
     #[serde(flatten)]

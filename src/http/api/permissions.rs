@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
@@ -16,38 +17,61 @@ use crate::domain::permission::{CatalogueEntry, HOURPASS, Permission};
 use crate::domain::time::Timestamp;
 use crate::service::NewPermission;
 
-#[derive(Deserialize)]
+/// A permission for the organization's catalogue.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewPermission)]
+pub(crate) struct CreateBody {
+    /// `resource.action`, in a-z, 0-9 and _.
+    #[schema(value_type = Permission)]
     name: String,
+    /// For people: at most 1,000 characters.
     #[serde(default)]
+    #[schema(max_length = 1000, example = "Deploy pipelines.")]
     description: String,
 }
 
-#[derive(Deserialize)]
+/// What to change of a permission.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+#[schema(as = PermissionChange)]
+pub(crate) struct ChangeBody {
+    /// For people: at most 1,000 characters.
+    #[schema(max_length = 1000, example = "Deploy pipelines.")]
     description: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = PermissionsQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// With true, Hourpass's own instead of the catalogue.
+    #[schema(value_type = Option<bool>)]
     built_in: Option<String>,
 }
 
 /// A permission of the catalogue, or one of Hourpass's own, which have neither id nor organization.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = CatalogueEntry)]
 pub(crate) struct PermissionBody {
+    /// Its id.
     id: Option<PermissionId>,
+    /// Whose it is.
     organization_id: Option<OrganizationId>,
     name: Permission,
+    /// For people.
+    #[schema(example = "Deploy pipelines.")]
     description: String,
+    /// Whether it is one of Hourpass's own.
+    #[schema(example = false)]
     built_in: bool,
     /// The narrowest place at which it can be given.
     narrowest_level: Level,
+    /// When it was made.
     created_at: Option<Timestamp>,
 }
 

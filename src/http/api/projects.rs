@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
@@ -15,38 +16,59 @@ use crate::domain::name::{Name, Slug, parse_description};
 use crate::domain::time::Timestamp;
 use crate::service::{NewProject, ProjectChange};
 
-#[derive(Deserialize)]
+/// A project to be made.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewProject, example = json!({"slug": "etl", "name": "Nightly loads"}))]
+pub(crate) struct CreateBody {
+    /// Its name in URLs and tokens; it stays as it is.
+    #[schema(value_type = Slug)]
     slug: String,
+    /// What people call it; the slug where it is left out.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
+    /// For people: at most 1,000 characters.
     #[serde(default)]
+    #[schema(max_length = 1000)]
     description: String,
 }
 
-#[derive(Deserialize)]
+/// What to change of a project.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+#[schema(as = ProjectChange, example = json!({"name": "Nightly loads"}))]
+pub(crate) struct ChangeBody {
+    /// Its new name.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
+    /// For people: at most 1,000 characters.
+    #[schema(max_length = 1000)]
     description: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = ProjectsQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
 /// A project.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Project)]
 pub(crate) struct ProjectBody {
     id: ProjectId,
     organization_id: OrganizationId,
     workspace_id: WorkspaceId,
     slug: Slug,
     name: Name,
+    /// For people.
+    #[schema(example = "Nightly loads")]
     description: String,
+    /// When it was made.
     created_at: Timestamp,
 }
 

@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
+use super::super::openapi::holder_kind;
 use super::created;
 use super::fields::Fields;
 use super::page::{Asked, Items};
@@ -20,46 +22,83 @@ use crate::domain::time::Timestamp;
 use crate::service::{AssignmentQuery, HolderReference, NewAssignment, NewGiven};
 use crate::store::{Holder, StoredAssignment};
 
-#[derive(Deserialize)]
+/// What to give, to whom, and where.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewRoleAssignment, example = json!({"role": "Workspace Developer", "service_account": "deployer", "workspace": "production"}))]
+pub(crate) struct CreateBody {
+    /// Id or name of the role that is given; or else name `permissions`.
     role: Option<String>,
+    /// What is given without a role.
+    #[schema(value_type = Option<Vec<Permission>>)]
     permissions: Option<Vec<String>>,
+    /// Id or name of the service account that it is given to; or else a person or team.
     service_account: Option<String>,
+    /// Id or email address of the person that it is given to.
     user: Option<String>,
+    /// Id or name of the team that it is given to.
     team: Option<String>,
+    /// Id or slug of the workspace in which it counts; the whole organization without.
     workspace: Option<String>,
+    /// Id or slug of the project of the workspace in which it counts.
     project: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = RoleAssignmentsQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Only what this service account was given.
     service_account: Option<String>,
+    /// Only what this person was given.
     user: Option<String>,
+    /// Only what this team was given.
     team: Option<String>,
+    /// Only this role.
     role: Option<String>,
+    /// Only what was given in this workspace.
     workspace: Option<String>,
+    /// Only what was given in this project of the workspace.
     project: Option<String>,
 }
 
 /// Something that was given: a role, or permissions without one.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = RoleAssignment)]
 pub(crate) struct AssignmentBody {
     id: RoleAssignmentId,
+    /// The role; null where permissions were given without one.
     role_id: Option<RoleId>,
+    /// The role's name.
+    #[schema(example = "Workspace Developer")]
     role: Option<Name>,
+    /// What was given without a role; null where there is one.
+    #[schema(value_type = Option<Vec<Permission>>)]
     permissions: Option<BTreeSet<Permission>>,
+    /// Who holds it.
+    #[schema(schema_with = holder_kind)]
     principal_type: &'static str,
+    /// The id of who holds it.
     principal_id: Uuid,
+    /// The name or email address of who holds it.
+    #[schema(example = "deployer")]
     principal: String,
+    /// How far it reaches.
     level: Level,
+    /// The workspace in which it counts; null in the whole organization.
     workspace_id: Option<WorkspaceId>,
+    /// Its slug.
+    #[schema(example = "production")]
     workspace: Option<String>,
+    /// The project in which it counts; null in the whole workspace.
     project_id: Option<ProjectId>,
+    /// Its slug.
     project: Option<String>,
+    /// When it was given.
     created_at: Timestamp,
 }
 

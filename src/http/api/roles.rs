@@ -3,55 +3,87 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
+use super::super::openapi::role_permissions;
 use super::created;
 use super::fields::Fields;
 use super::page::{Asked, Items};
 use crate::domain::access::Level;
 use crate::domain::id::{OrganizationId, Reference, RoleId};
 use crate::domain::name::{Invalid, Name, parse_description};
+use crate::domain::permission::Permission;
 use crate::domain::role::Role;
 use crate::domain::time::Timestamp;
 use crate::service::{NewRole, RoleChange};
 
-#[derive(Deserialize)]
+/// A role to be made.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewRole, example = json!({"name": "Releaser", "level": "workspace", "permissions": ["pipelines.read", "pipelines.deploy"]}))]
+pub(crate) struct CreateBody {
+    /// What people call it; unique in the organization.
+    #[schema(value_type = Name)]
     name: String,
+    /// For people: at most 1,000 characters.
     #[serde(default)]
+    #[schema(max_length = 1000)]
     description: String,
+    /// Where it is given: `organization`, `workspace` or `project`.
     level: String,
+    /// What it gives.
+    #[schema(value_type = Vec<Permission>)]
     permissions: Vec<String>,
 }
 
-#[derive(Deserialize)]
+/// What to change of a role.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+#[schema(as = RoleChange, example = json!({"permissions": ["pipelines.read", "pipelines.deploy"]}))]
+pub(crate) struct ChangeBody {
+    /// Its new name.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
+    /// For people: at most 1,000 characters.
+    #[schema(max_length = 1000)]
     description: Option<String>,
+    /// All that it is to give.
+    #[schema(value_type = Option<Vec<Permission>>)]
     permissions: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = RolesQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
 /// A role.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Role)]
 pub(crate) struct RoleBody {
     id: RoleId,
+    /// Whose it is; null for built-in ones.
     organization_id: Option<OrganizationId>,
     name: Name,
+    /// For people.
+    #[schema(example = "Deploys and looks.")]
     description: String,
+    /// Where it is given.
     level: Level,
     /// `*` is everything, `*.read` all that only looks; only built-in roles have these.
+    #[schema(schema_with = role_permissions)]
     permissions: Vec<String>,
+    /// Whether it is part of the program.
+    #[schema(example = false)]
     built_in: bool,
+    /// When it was made; null for built-in ones.
     created_at: Option<Timestamp>,
 }
 
@@ -63,7 +95,8 @@ impl From<Role> for RoleBody {
     }
 }
 
-fn level(text: &str) -> Result<Level, Invalid> {
+/// A level at which an organization makes roles.
+pub(crate) fn level(text: &str) -> Result<Level, Invalid> {
     let level = text.parse()?;
     if level == Level::Platform { Err(Invalid("must be organization, workspace or project".to_owned())) } else { Ok(level) }
 }

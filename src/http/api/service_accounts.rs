@@ -6,12 +6,13 @@ use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
 use super::created;
 use super::fields::{Fields, nullable};
-use super::impact::ImpactBody;
+pub(crate) use super::impact::ImpactBody;
 use super::last_use::LastUseBody;
 use super::page::{Asked, Items};
 use crate::domain::api_key::RawApiKey;
@@ -19,6 +20,7 @@ use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::entity::ServiceAccount;
 use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId};
 use crate::domain::name::{Name, parse_description};
+use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::{AccountChange, FirstAccess, NewAccount, NewGiven, NewKey};
 use crate::store::AccountFilter;
@@ -26,57 +28,100 @@ use crate::store::AccountFilter;
 /// The name of the key that is made together with its account.
 const DEFAULT_KEY: &str = "default";
 
-#[derive(Deserialize)]
+/// A service account to be made.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewServiceAccount, example = json!({"name": "deployer", "description": "Deploys from CI", "default_key": true, "expires_in_days": 90}))]
+pub(crate) struct CreateBody {
+    /// What people call it; unique in the organization.
+    #[schema(value_type = Name)]
     name: String,
+    /// For people: at most 1,000 characters.
     #[serde(default)]
+    #[schema(max_length = 1000)]
     description: String,
+    /// Whether to make a key for it, too: it is in `key` of the answer, this once.
     #[serde(default)]
     default_key: bool,
+    /// How long that key lives; null for ever, and as the organization has it where it is left out.
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 3650)]
     expires_in_days: Option<Option<i64>>,
+    #[schema(value_type = Option<Labels>)]
     labels: Option<BTreeMap<String, String>>,
+    #[schema(value_type = Option<CustomClaims>)]
     claims: Option<BTreeMap<String, Value>>,
     /// With `permissions`: what it may do in this workspace, and nowhere else.
     workspace: Option<String>,
+    /// With `workspace`: what it may do there.
+    #[schema(value_type = Option<Vec<Permission>>)]
     permissions: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+/// What to change of a service account.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+#[schema(as = ServiceAccountChange, example = json!({"active": false}))]
+pub(crate) struct ChangeBody {
+    /// Its new name.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
+    /// For people: at most 1,000 characters.
+    #[schema(max_length = 1000)]
     description: Option<String>,
+    /// false stops all its keys and their tokens with the next request.
     active: Option<bool>,
+    /// All labels that it is to have.
+    #[schema(value_type = Option<Labels>)]
     labels: Option<BTreeMap<String, String>>,
+    /// All claims that it is to have.
+    #[schema(value_type = Option<CustomClaims>)]
     claims: Option<BTreeMap<String, Value>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = ServiceAccountsQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Only the one of this name.
     name: Option<String>,
+    /// Only those whose name contains this, in whatever case.
     search: Option<String>,
+    /// Only those with this label: `name=value`.
     label: Option<String>,
+    /// Only those that are active, or are not.
+    #[schema(value_type = Option<bool>)]
     active: Option<String>,
+    /// With true, only those that were never used.
+    #[schema(value_type = Option<bool>)]
     never_used: Option<String>,
+    /// Only those that were not used since then, or ever.
+    #[schema(value_type = Option<Timestamp>)]
     unused_since: Option<String>,
+    /// Only those with a key that expires before then.
+    #[schema(value_type = Option<Timestamp>)]
     expiring_before: Option<String>,
 }
 
 /// A service account.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = ServiceAccount)]
 pub(crate) struct ServiceAccountBody {
     id: ServiceAccountId,
     organization_id: OrganizationId,
     name: Name,
+    /// For people.
+    #[schema(example = "Deploys from CI")]
     description: String,
+    /// Whether its keys and tokens count.
     active: bool,
     labels: Labels,
     claims: CustomClaims,
+    /// When it was made.
     created_at: Timestamp,
     #[serde(flatten)]
     last_use: LastUseBody,
@@ -90,13 +135,18 @@ impl From<ServiceAccount> for ServiceAccountBody {
 }
 
 /// A new service account, with its default key where one was asked for: this once.
-#[derive(Serialize)]
-struct CreatedBody<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = CreatedServiceAccount)]
+pub(crate) struct CreatedBody<'a> {
     #[serde(flatten)]
     account: ServiceAccountBody,
+    /// The id of its default key, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     api_key_id: Option<ApiKeyId>,
+    /// That key: shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "hp_live_...")]
     key: Option<&'a str>,
 }
 

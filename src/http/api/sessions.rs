@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
@@ -12,14 +13,18 @@ use crate::domain::id::SessionId;
 use crate::domain::time::Timestamp;
 
 /// A sign-in.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
 pub(crate) struct SessionBody {
+    /// Its id.
     id: SessionId,
     /// Whether it is the one that asks.
     current: bool,
     /// Whether it is one in a browser, with a cookie.
     browser: bool,
+    /// When it began.
     created_at: Timestamp,
+    /// From when on it is over, unless it is renewed.
     expires_at: Timestamp,
     /// Until when its use renews it; null where it is not renewed.
     renewable_until: Option<Timestamp>,

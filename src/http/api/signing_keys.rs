@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::Json;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
@@ -12,24 +13,34 @@ use crate::domain::signing::{KeyState, SigningAlgorithm};
 use crate::domain::time::Timestamp;
 use crate::service::KeyInfo;
 
-#[derive(Default, Deserialize)]
+/// How to rotate a signing key.
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RotateBody {
+#[schema(as = SigningKeyRotation, example = json!({"algorithm": "ES256"}))]
+pub(crate) struct RotateBody {
+    /// ES256 where it is left out.
     algorithm: Option<String>,
+    /// Whether it signs at once, and the others of its algorithm are withdrawn.
     #[serde(default)]
     now: bool,
 }
 
 /// A signing key. Its private half never leaves the server.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SigningKey)]
 pub(crate) struct SigningKeyBody {
+    /// Its id, as in the JWKS and in the header of tokens.
+    #[schema(example = "2dN9mB3gG2d3V0rUqF5Xl0")]
     kid: String,
     algorithm: SigningAlgorithm,
     state: KeyState,
+    /// When it was made.
     created_at: Timestamp,
+    /// From when on it signs.
     active_from: Timestamp,
     /// When the next one takes over; null where nobody knows yet.
     active_until: Option<Timestamp>,
+    /// When it was withdrawn or retired.
     retired_at: Option<Timestamp>,
 }
 
@@ -41,14 +52,20 @@ impl From<KeyInfo> for SigningKeyBody {
 }
 
 /// What a rotation did.
-#[derive(Serialize)]
-struct RotatedBody {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SigningKeyRotated)]
+pub(crate) struct RotatedBody {
+    /// The id of the new key.
+    #[schema(example = "2dN9mB3gG2d3V0rUqF5Xl0")]
     kid: String,
     algorithm: SigningAlgorithm,
+    /// From when on it signs.
     active_from: Timestamp,
     /// The keys that count no more from now on.
+    #[schema(example = json!([]))]
     withdrawn: Vec<String>,
     /// How many tokens, at most, were ended by that; null where nobody had the time to count.
+    #[schema(example = 0)]
     tokens_ended_at_most: Option<i64>,
 }
 

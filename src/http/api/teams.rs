@@ -3,6 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::super::credential::Call;
@@ -11,6 +12,7 @@ use super::created;
 use super::fields::Fields;
 use super::page::{Asked, Items};
 use super::role_assignments::holder;
+use crate::domain::claims::PrincipalType;
 use crate::domain::entity::Team;
 use crate::domain::id::{OrganizationId, Reference, TeamId};
 use crate::domain::name::{Name, parse_description};
@@ -18,51 +20,79 @@ use crate::domain::time::Timestamp;
 use crate::service::{NewTeam, TeamChange};
 use crate::store::TeamMember;
 
-#[derive(Deserialize)]
+/// A team to be made.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewTeam, example = json!({"name": "data", "description": "Who looks after the pipelines"}))]
+pub(crate) struct CreateBody {
+    /// What people call it; unique in the organization.
+    #[schema(value_type = Name)]
     name: String,
+    /// For people: at most 1,000 characters.
     #[serde(default)]
+    #[schema(max_length = 1000)]
     description: String,
 }
 
-#[derive(Deserialize)]
+/// What to change of a team.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+#[schema(as = TeamChange, example = json!({"description": "Who looks after the pipelines"}))]
+pub(crate) struct ChangeBody {
+    /// Its new name.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
+    /// For people: at most 1,000 characters.
+    #[schema(max_length = 1000)]
     description: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// Whom to add: a service account or a person.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct MemberRequest {
+#[schema(as = NewTeamMember, example = json!({"service_account": "deployer"}))]
+pub(crate) struct MemberRequest {
+    /// Id or name of a service account; or else a person.
     service_account: Option<String>,
+    /// Id or email address of a person.
     user: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = TeamsQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Only those that this service account is in.
     service_account: Option<String>,
+    /// Only those that this person is in.
     user: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct MembersQuery {
+#[schema(as = TeamMembersQuery)]
+pub(crate) struct MembersQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
 /// A team.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Team)]
 pub(crate) struct TeamBody {
     id: TeamId,
     organization_id: OrganizationId,
     name: Name,
+    /// For people.
+    #[schema(example = "Who looks after the pipelines")]
     description: String,
+    /// When it was made.
     created_at: Timestamp,
 }
 
@@ -74,11 +104,18 @@ impl From<Team> for TeamBody {
 }
 
 /// A member of a team: `id` is that of the account or person.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = TeamMember)]
 pub(crate) struct MemberBody {
+    /// The id of the service account or person.
     id: Uuid,
+    /// What the member is.
+    #[schema(value_type = PrincipalType)]
     principal_type: &'static str,
+    /// The name or email address of the member.
+    #[schema(example = "deployer")]
     name: String,
+    /// When they came in.
     created_at: Timestamp,
 }
 

@@ -4,6 +4,7 @@ use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::super::State;
 use super::super::body;
@@ -20,56 +21,97 @@ use crate::domain::time::Timestamp;
 use crate::service::{Invitation, NewUser, UserChange};
 use crate::store::UserFilter;
 
-#[derive(Deserialize)]
+/// A person to be added, or invited.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewUser, example = json!({"email": "ada@example.com", "name": "Ada"}))]
+pub(crate) struct CreateBody {
+    /// Their email address: one person's on the whole server.
+    #[schema(value_type = Email)]
     email: String,
+    /// What they are called.
+    #[schema(max_length = 100)]
     name: Option<String>,
+    /// Left out, they are invited.
+    #[schema(min_length = 12, max_length = 1000)]
     password: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What to change of a person.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+#[schema(as = UserChange, example = json!({"name": "Ada", "active": false}))]
+pub(crate) struct ChangeBody {
+    /// Their new email address.
+    #[schema(value_type = Option<Email>)]
     email: Option<String>,
+    /// What they are called.
+    #[schema(max_length = 100)]
     name: Option<String>,
+    /// false ends their sign-ins and tokens.
     active: Option<bool>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = UsersQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Only the one of this address.
     email: Option<String>,
+    /// Only those who are active, or are not.
+    #[schema(value_type = Option<bool>)]
     active: Option<String>,
+    /// Only those without a password yet, or with one.
+    #[schema(value_type = Option<bool>)]
     invited: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// A new password for oneself.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PasswordBody {
+#[schema(as = NewPassword)]
+pub(crate) struct PasswordBody {
+    /// The password up to now.
+    #[schema(example = "correct horse battery staple")]
     old_password: String,
+    /// The new one.
+    #[schema(min_length = 12, max_length = 1000, example = "twelve purple monkeys dishwasher")]
     password: String,
 }
 
-#[derive(Deserialize)]
+/// The password of someone who was invited.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct AcceptBody {
+#[schema(as = AcceptedInvitation)]
+pub(crate) struct AcceptBody {
+    /// The secret of the invitation.
+    #[schema(example = "hp_invite_...")]
     invitation: String,
+    /// The password that they choose.
+    #[schema(min_length = 12, max_length = 1000, example = "twelve purple monkeys dishwasher")]
     password: String,
 }
 
 /// A person.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = User)]
 pub(crate) struct UserBody {
     id: UserId,
     organization_id: OrganizationId,
     email: Email,
+    /// What they are called; may be empty.
+    #[schema(example = "Ada")]
     name: String,
+    /// Whether they may sign in.
     active: bool,
     /// Without a password yet.
+    #[schema(example = false)]
     invited: bool,
+    /// When they were added.
     created_at: Timestamp,
 }
 
@@ -81,11 +123,15 @@ impl From<User> for UserBody {
 }
 
 /// The secret of a link with which someone sets a password: this once.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 pub(crate) struct InvitationBody {
+    /// The secret of the invitation, where there is one: shown this once.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "hp_invite_...")]
     invitation: Option<String>,
+    /// Until when it counts.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     invitation_expires_at: Option<Timestamp>,
 }
 
@@ -96,8 +142,10 @@ impl From<Option<Invitation>> for InvitationBody {
     }
 }
 
-#[derive(Serialize)]
-struct InvitedBody {
+/// A person, with an invitation where one was made.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UserWithInvitation)]
+pub(crate) struct InvitedBody {
     #[serde(flatten)]
     user: UserBody,
     #[serde(flatten)]
@@ -105,11 +153,12 @@ struct InvitedBody {
 }
 
 /// What people are called may be empty.
-fn name(text: &str) -> Result<String, Invalid> {
+pub(crate) fn name(text: &str) -> Result<String, Invalid> {
     if text.trim().is_empty() { Ok(String::new()) } else { Name::parse(text).map(|name| name.to_string()) }
 }
 
-fn password(text: String) -> Result<SecretString, Invalid> {
+/// A password that someone chooses.
+pub(crate) fn password(text: String) -> Result<SecretString, Invalid> {
     let password = SecretString::from(text);
     check_password(&password).map(|()| password)
 }
@@ -132,6 +181,7 @@ pub(crate) async fn list(call: Call) -> Result<Json<Items<UserBody>>, ApiError> 
     let mut fields = Fields::default();
     let filter = UserFilter {
         email: query.email.map(|email| email.to_lowercase()),
+        search: None,
         active: fields.boolean("active", query.active.as_deref()),
         invited: fields.boolean("invited", query.invited.as_deref()),
     };

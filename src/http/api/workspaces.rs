@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
@@ -22,54 +23,96 @@ use crate::domain::time::Timestamp;
 use crate::service::{NewWorkspace, WorkspaceChange};
 use crate::store::WorkspaceFilter;
 
-#[derive(Deserialize)]
+/// A workspace to be made.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateBody {
+#[schema(as = NewWorkspace, example = json!({"slug": "production", "name": "Production", "url": "https://workspace.example.com"}))]
+pub(crate) struct CreateBody {
+    /// Its name in URLs; it stays as it is.
+    #[schema(value_type = Slug)]
     slug: String,
+    /// What people call it; the slug where it is left out.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
+    /// Scheme, host and port; a login that asks this host is for it.
+    #[schema(value_type = Option<WorkspaceUrl>)]
     url: Option<String>,
+    /// Whom its tokens are for; by default the URL, or `urn:hourpass:<organization>:<slug>`.
+    #[schema(value_type = Option<Audience>)]
     audience: Option<String>,
+    /// How long its tokens live; an hour where it is left out.
+    #[schema(minimum = 60, maximum = 3600, example = 3600)]
     token_lifetime_seconds: Option<i64>,
+    /// How its tokens are signed: ES256 where it is left out; upper or lower case.
+    #[schema(example = "ES256")]
     signing_algorithm: Option<String>,
+    #[schema(value_type = Option<Labels>)]
     labels: Option<BTreeMap<String, String>>,
+    #[schema(value_type = Option<CustomClaims>)]
     claims: Option<BTreeMap<String, Value>>,
 }
 
-#[derive(Deserialize)]
+/// What to change of a workspace.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ChangeBody {
+#[schema(as = WorkspaceChange, example = json!({"name": "Production", "token_lifetime_seconds": 900}))]
+pub(crate) struct ChangeBody {
+    /// Its new name.
+    #[schema(value_type = Option<Name>)]
     name: Option<String>,
+    /// Scheme, host and port; null for none.
     #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<WorkspaceUrl>)]
     url: Option<Option<String>>,
+    /// Whom its tokens are for, from then on.
+    #[schema(value_type = Option<Audience>)]
     audience: Option<String>,
+    /// How long its tokens live, from then on.
+    #[schema(minimum = 60, maximum = 3600, example = 900)]
     token_lifetime_seconds: Option<i64>,
+    /// How its tokens are signed, from then on: `ES256`, `EdDSA` or `RS256`.
+    #[schema(example = "ES256")]
     signing_algorithm: Option<String>,
+    /// All labels that it is to have.
+    #[schema(value_type = Option<Labels>)]
     labels: Option<BTreeMap<String, String>>,
+    /// All claims that it is to have.
+    #[schema(value_type = Option<CustomClaims>)]
     claims: Option<BTreeMap<String, Value>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListQuery {
+#[schema(as = WorkspacesQuery)]
+pub(crate) struct ListQuery {
+    /// At most so many items.
     limit: Option<String>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Only the one of this slug.
     slug: Option<String>,
+    /// Only those with this label: `name=value`.
     label: Option<String>,
 }
 
 /// A workspace.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Workspace)]
 pub(crate) struct WorkspaceBody {
     id: WorkspaceId,
     organization_id: OrganizationId,
     slug: Slug,
     name: Name,
+    /// Scheme, host and port; a login that asks this host is for it.
     url: Option<WorkspaceUrl>,
     audience: Audience,
+    /// How long its tokens live.
+    #[schema(example = 3600)]
     token_lifetime_seconds: i64,
     signing_algorithm: SigningAlgorithm,
     labels: Labels,
     claims: CustomClaims,
+    /// When it was made.
     created_at: Timestamp,
 }
 
@@ -82,12 +125,13 @@ impl From<Workspace> for WorkspaceBody {
 }
 
 /// From a minute to an hour, in seconds.
-fn lifetime(fields: &mut Fields, sent: Option<i64>) -> Option<i64> {
+pub(crate) fn lifetime(fields: &mut Fields, sent: Option<i64>) -> Option<i64> {
     let wrong = || Invalid("must be a number of seconds from 60 to 3600".to_owned());
     sent.and_then(|seconds| fields.check("token_lifetime_seconds", Some(seconds).filter(|it| (60..=3_600).contains(it)).ok_or_else(wrong)))
 }
 
-fn algorithm(fields: &mut Fields, sent: Option<&str>) -> Option<SigningAlgorithm> {
+/// What tokens are signed with.
+pub(crate) fn algorithm(fields: &mut Fields, sent: Option<&str>) -> Option<SigningAlgorithm> {
     fields.optional("signing_algorithm", sent, |text| text.parse().map_err(|_| Invalid("must be ES256, EdDSA or RS256".to_owned())))
 }
 

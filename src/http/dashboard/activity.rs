@@ -1,9 +1,12 @@
-//! What an account did last, and what was done to it and to its keys.
+//! What someone did last, and what was done to them; with an account also what was done to its keys.
 
-use url::form_urlencoded::byte_serialize;
+use std::cmp::Reverse;
+
+use uuid::Uuid;
 
 use super::super::error::ApiError;
 use super::chart::grouped;
+use super::link::link;
 use super::moment::Moment;
 use super::visit::Visit;
 use super::words;
@@ -20,7 +23,7 @@ const ROWS: usize = 20;
 const READ: u16 = 200;
 /// As many of its keys as are asked after, and events of each.
 const KEYS: usize = 10;
-const READ_OF_KEY: u16 = 10;
+const READ_OF_OTHERS: u16 = 10;
 
 /// What happened, newest first.
 pub(super) struct Activity {
@@ -44,28 +47,33 @@ pub(super) struct Row {
     pub(super) times: Option<String>,
 }
 
-/// Nothing where the visitor may not see it.
-pub(super) async fn of(visit: &Visit, account: &ServiceAccount, keys: &[ApiKeyId]) -> Result<Option<Activity>, ApiError> {
+/// Of an account, with those of its keys; nothing where the visitor may not see it.
+pub(super) async fn of_account(visit: &Visit, account: &ServiceAccount, keys: &[ApiKeyId]) -> Result<Option<Activity>, ApiError> {
+    let keys: Vec<_> = keys.iter().take(KEYS).map(|key| key.0).collect();
+    about(visit, account.id.0, account.name.as_str(), &keys).await
+}
+
+/// Of whoever has this id and is called so, and of what is theirs; nothing where the visitor may not see it.
+pub(super) async fn about(visit: &Visit, id: Uuid, name: &str, theirs: &[Uuid]) -> Result<Option<Activity>, ApiError> {
     if !visit.may(&Permission::AUDIT_READ) {
         return Ok(None);
     }
-    let actor = EventQuery { actor: Some(Reference::Id(account.id.0)), ..EventQuery::default() };
+    let actor = EventQuery { actor: Some(Reference::Id(id)), ..EventQuery::default() };
     let mut events = read(visit, actor, READ).await?;
-    // What is beyond the oldest that was read would be told without what the account did meanwhile.
+    // What is beyond the oldest that was read would be told without what they did meanwhile.
     let oldest = events.last().filter(|_| events.len() == usize::from(READ)).map(|event| event.id);
-    events.extend(read(visit, done_to(account.id.0), READ_OF_KEY * 2).await?);
-    for key in keys.iter().take(KEYS) {
-        events.extend(read(visit, done_to(key.0), READ_OF_KEY).await?);
+    events.extend(read(visit, done_to(id), READ_OF_OTHERS * 2).await?);
+    for id in theirs {
+        events.extend(read(visit, done_to(*id), READ_OF_OTHERS).await?);
     }
     events.retain(|event| oldest.is_none_or(|oldest| event.id >= oldest));
-    events.sort_by_key(|event| std::cmp::Reverse(event.id));
+    events.sort_by_key(|event| Reverse(event.id));
     events.dedup_by_key(|event| event.id);
     let rows = events.chunk_by(alike).take(ROWS).filter_map(|same| row(visit, same)).collect();
-    let name: String = byte_serialize(account.name.as_str().as_bytes()).collect();
-    Ok(Some(Activity { rows, did: format!("/audit?actor={name}"), done_to: format!("/audit?target={name}") }))
+    Ok(Some(Activity { rows, did: link("/audit", &[("actor", name)]), done_to: link("/audit", &[("target", name)]) }))
 }
 
-fn done_to(id: uuid::Uuid) -> EventQuery {
+fn done_to(id: Uuid) -> EventQuery {
     EventQuery { target: Some(Reference::Id(id)), ..EventQuery::default() }
 }
 

@@ -30,6 +30,8 @@ const NOTICES: &[(&str, &str)] = &[
     ("withdrawn", "Withdrawn. Another key signs, and what the old one signed counts no more."),
     ("others_ended", "All other sessions are ended."),
     ("signed_out", "You are signed out."),
+    ("person_deactivated", "Deactivated. They are signed out everywhere."),
+    ("password_set", "Your password is set. Sign in with your email address and the new password."),
     ("password_changed", "Your password is changed. Sign in with the new one."),
 ];
 

@@ -18,7 +18,8 @@ use super::api_keys::KeyRow;
 use super::chart::{self, Chart};
 use super::ending::{DEACTIVATE_ACCOUNT, DELETE_ACCOUNT, END_TOKENS_OF_ACCOUNT};
 use super::frame::Frame;
-use super::held::{self, HeldRow};
+use super::given::{self, GivenList, GivenRow};
+use super::link::Pager;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
 use super::used::Used;
@@ -28,7 +29,7 @@ use crate::domain::entity::{KeyDetails, ServiceAccount, Team};
 use crate::domain::id::Reference;
 use crate::domain::name::{Invalid, Name, parse_description};
 use crate::domain::permission::Permission;
-use crate::service::{AccountChange, HolderReference, Page};
+use crate::service::{AccountChange, AssignmentQuery, HolderReference, Page};
 use crate::store::KeyFilter;
 
 /// As many teams as are shown.
@@ -37,6 +38,7 @@ const TEAMS: Page = Page { after: uuid::Uuid::nil(), limit: 200 };
 #[derive(Deserialize)]
 struct PageQuery {
     cursor: Option<String>,
+    given: Option<String>,
 }
 
 /// What the visitor may do with an account.
@@ -72,10 +74,11 @@ struct AccountView<'a> {
     claims: Option<String>,
     chart: Chart,
     keys: Vec<KeyRow>,
-    next: Option<String>,
-    is_later: bool,
-    /// What it holds, where the visitor may see that.
-    held: Option<Vec<HeldRow>>,
+    pager: Pager,
+    /// What it was given, where the visitor may see that.
+    given: Option<GivenList>,
+    /// What comes through teams.
+    through: Vec<GivenRow>,
     may_give: bool,
     /// Its teams, where the visitor may see them.
     teams: Option<Vec<Team>>,
@@ -99,6 +102,13 @@ pub(super) async fn show(visit: Visit, account: Path<String>) -> Result<HttpResp
     let page = asked.answer(found, |details: &KeyDetails| details.key.id.0, |details| details);
     let rights = Rights::of(&visit, &account).await?;
     let teams = teams(&visit, &account).await?;
+    let (given, through) = if visit.may(&Permission::ROLES_READ) {
+        let wanted = AssignmentQuery { holder: Some(as_holder(&account)), ..AssignmentQuery::default() };
+        let given = given::list(&visit, &wanted, query.given.as_deref(), &path_of(&account)).await?;
+        (Some(given), given::through(&visit, teams.as_deref().unwrap_or_default()).await?)
+    } else {
+        (None, Vec::new())
+    };
     let keys: Vec<_> = page.items.iter().map(|details| details.key.id).collect();
     visit.show(&AccountView {
         frame: &visit.frame,
@@ -108,23 +118,26 @@ pub(super) async fn show(visit: Visit, account: Path<String>) -> Result<HttpResp
         claims: (account.claims != CustomClaims::default()).then(|| pretty(&account.claims)),
         chart: chart::of_account(&visit, &account).await?,
         keys: page.items.into_iter().map(|details| KeyRow::new(&visit, &account, details, rights)).collect(),
-        next: page.next_cursor.map(|cursor| format!("{}?cursor={cursor}", path_of(&account))),
-        is_later: query.cursor.is_some(),
-        held: held::of(&visit, &account, teams.as_deref()).await?,
+        pager: Pager::new(&path_of(&account), &[], "cursor", query.cursor.as_deref(), page.next_cursor.as_deref()),
+        given,
+        through,
         may_give: visit.call.caller.access.holds_somewhere(&Permission::ROLES_MANAGE),
         teams,
         may_join: visit.may(&Permission::TEAMS_MANAGE),
-        activity: activity::of(&visit, &account, &keys).await?,
+        activity: activity::of_account(&visit, &account, &keys).await?,
         account: &account,
     })
+}
+
+fn as_holder(account: &ServiceAccount) -> HolderReference {
+    HolderReference::ServiceAccount(Reference::Id(account.id.0))
 }
 
 async fn teams(visit: &Visit, account: &ServiceAccount) -> Result<Option<Vec<Team>>, ApiError> {
     if !visit.may(&Permission::TEAMS_READ) {
         return Ok(None);
     }
-    let member = HolderReference::ServiceAccount(Reference::Id(account.id.0));
-    Ok(Some(visit.management().list_teams(&visit.call.caller, Some(&member), TEAMS).await?))
+    Ok(Some(visit.management().list_teams(&visit.call.caller, Some(&as_holder(account)), TEAMS).await?))
 }
 
 #[derive(Template)]

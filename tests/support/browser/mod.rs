@@ -99,7 +99,15 @@ impl Browser {
 
     /// The page that is shown came with this status. A browser complains of those from 400 on, and is expected to, once.
     pub async fn refused(&self, status: u16) {
-        assert_eq!(self.status().await, status, "{} {}", self.path().await, self.text().await);
+        self.until(async || {
+            let came = self.status().await;
+            if came == status {
+                Ok(())
+            } else {
+                Err(format!("{status} was to come, and {came} did, at {}: {}", self.current_url().await, self.text().await))
+            }
+        })
+        .await;
         self.complained(&format!("status of {status}")).await;
     }
 
@@ -156,6 +164,18 @@ impl Browser {
         self.listen().await;
         let status = self.record.borrow().status();
         status.expect("no page has been opened")
+    }
+
+    /// How many pages have been opened up to now.
+    pub async fn opened(&self) -> usize {
+        self.listen().await;
+        self.record.borrow().opened()
+    }
+
+    /// Waits until more than `before` pages have been opened: until what was sent by a script is answered.
+    pub async fn opens_more_than(&self, before: usize) {
+        self.until(async || if self.opened().await > before { Ok(()) } else { Err(format!("nothing came after {}", self.current_url().await)) })
+            .await;
     }
 
     // What it shows.

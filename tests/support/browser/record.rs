@@ -12,11 +12,13 @@ pub(super) struct Record {
     strangers: Vec<String>,
     /// That of the page that is shown.
     status: Option<u16>,
+    /// Pages.
+    opened: usize,
 }
 
 impl Record {
     pub(super) fn new(url: &str) -> Self {
-        Self { origins: vec![url.to_owned()], complaints: Vec::new(), requests: Vec::new(), strangers: Vec::new(), status: None }
+        Self { origins: vec![url.to_owned()], complaints: Vec::new(), requests: Vec::new(), strangers: Vec::new(), status: None, opened: 0 }
     }
 
     pub(super) fn allow(&mut self, url: &str) {
@@ -38,6 +40,7 @@ impl Record {
             "Network.requestWillBeSent" => self.request(&about["request"]),
             // Only the page itself, of which there is one: nothing of ours has frames.
             "Network.responseReceived" if about["type"] == "Document" => {
+                self.opened += 1;
                 self.status = about["response"]["status"].as_u64().and_then(|status| status.try_into().ok());
             }
             _ => {}
@@ -57,6 +60,10 @@ impl Record {
 
     pub(super) fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    pub(super) fn opened(&self) -> usize {
+        self.opened
     }
 
     pub(super) fn complaints(&self) -> Vec<String> {
