@@ -90,7 +90,7 @@ on_both_engines! {
         page(&admin.get("/service-accounts/ci").await, 200);
         let bare = admin.post("/api/v1/service_accounts", &json!({ "name": "bare" })).await.expect(201);
         let bare = admin.get(&format!("/service-accounts/{}", bare["id"].as_str().unwrap())).await;
-        says(&bare, &["No keys yet", "It holds nothing yet", "It is in no team"], &[]);
+        says(&bare, &["No keys yet", "It holds nothing itself, and nothing through teams", "It is in no team"], &[]);
     }
 
     async fn an_account_is_edited(engine: Engine) {
@@ -138,7 +138,7 @@ on_both_engines! {
         for ending in ["deactivate", "end-tokens", "delete"] {
             let asked = admin.get(&format!("{path}/{ending}")).await;
             page(&asked, 200);
-            says(&asked, &["It is in use", "1 exchanges", "from 1 address<", "Hourpass itself", "127.0.0.1"], &[]);
+            says(&asked, &["It is in use", "1 exchange from 1 address<", "Hourpass itself", "127.0.0.1"], &[]);
         }
         sent_on(&admin.post_form(&format!("{path}/end-tokens"), &[]).await, &format!("{path}?notice=revoked"));
         assert_eq!(app.anyone().with(&token).get("/users/me").await.status, 401);
