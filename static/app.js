@@ -27,6 +27,14 @@ if (navigation && navigation.hidePopover) {
   addEventListener("pagehide", () => { if (navigation.matches(":popover-open")) navigation.hidePopover(); });
 }
 
+// The code of an invitation's link stands behind its #, which browsers send to nobody. It goes into the form, and out of the address.
+const invited = document.querySelector("input[data-from-link]");
+if (invited && location.hash.length > 1) {
+  invited.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+  document.getElementById("password")?.focus();
+}
+
 // The audit trail, live: the same page is asked for again, and what is new in it is put in its place. Not while nobody looks.
 const live = document.getElementById("live");
 const events = document.getElementById("events");

@@ -1,5 +1,7 @@
 //! Pages: who is let in, what they hold, and what their forms do. What a browser makes of them is tested in a browser.
 
+mod access;
+
 use hourpass::http::{Needs, PAGES};
 use reqwest::Method;
 use serde_json::json;

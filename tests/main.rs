@@ -20,6 +20,7 @@ mod bad_input;
 mod browser;
 mod command_line;
 mod dashboard;
+mod dashboard_accounts;
 mod durability;
 mod enforcement;
 mod escalation;

@@ -30,7 +30,9 @@ statements! {
     FIND_BY_ADDRESS = concat!("SELECT ", user_columns!(), " FROM users u WHERE u.organization_id = $1 AND u.email = $2");
     LIST = concat!(
         "SELECT ", user_columns!(), " FROM users u WHERE u.organization_id = $1 AND u.id > $2 AND (u.email = $4 OR CAST($4 AS TEXT) IS NULL) \
-         AND (u.active = $5 OR CAST($5 AS BOOLEAN) IS NULL) AND ((u.password_hash = '') = $6 OR CAST($6 AS BOOLEAN) IS NULL) ORDER BY u.id LIMIT $3"
+         AND (u.active = $5 OR CAST($5 AS BOOLEAN) IS NULL) AND ((u.password_hash = '') = $6 OR CAST($6 AS BOOLEAN) IS NULL) \
+         AND (replace(lower(u.email), lower($7), '') <> lower(u.email) OR replace(lower(u.name), lower($7), '') <> lower(u.name) \
+         OR CAST($7 AS TEXT) IS NULL) ORDER BY u.id LIMIT $3"
     );
     FIND_VERSION = "SELECT password_version FROM users WHERE id = $1";
     UPDATE = "UPDATE users SET email = $2, name = $3, active = $4 WHERE id = $1";
@@ -110,6 +112,8 @@ pub struct StoredPassword {
 pub struct UserFilter {
     /// The one of this address.
     pub email: Option<String>,
+    /// Those that have this in their address or name, in any case.
+    pub search: Option<String>,
     /// Those that are active, or those that are not.
     pub active: Option<bool>,
     /// Those that have no password yet, or those that have.
@@ -134,6 +138,7 @@ reads! {
             .bind(filter.email.as_deref())
             .bind(filter.active)
             .bind(filter.invited)
+            .bind(filter.search.as_deref())
             .fetch_all(connection)
             .await?;
         Ok(rows.into_iter().map(User::from).collect())

@@ -28,6 +28,9 @@ use crate::store::KeyFilter;
 /// The first characters of an imported key, by which people recognise it, may be so many: more would give the key away.
 const LONGEST_HINT: usize = 12;
 
+/// In place of them, where they are not known.
+pub(in crate::http) const IMPORTED: &str = "(imported)";
+
 /// Addresses with more than this many others are forgotten when their minute is over, so that a flood from everywhere does not fill the memory.
 const REMEMBERED_REPORTERS: usize = 10_000;
 
@@ -219,7 +222,7 @@ pub(crate) async fn create(mut call: Call, account: Path<String>) -> Result<Http
     let wanted = fields.finish_with(name.map(|name| NewKey { name, expires_in_days }))?;
     let (account, origin) = (Reference::from(account.as_str()), call.origin.clone());
     if let Some(hash) = hash {
-        let value = NewKeyValue { hash, hint: hint.unwrap_or_else(|| "(imported)".to_owned()) };
+        let value = NewKeyValue { hash, hint: hint.unwrap_or_else(|| IMPORTED.to_owned()) };
         let details = call.state.management.import_key(&call.caller, &account, wanted, value, origin).await?;
         let location = location(&details);
         return Ok(created(&CreatedBody { api_key: details.into(), key: None }, &location));
@@ -229,7 +232,7 @@ pub(crate) async fn create(mut call: Call, account: Path<String>) -> Result<Http
     Ok(created(&CreatedBody { api_key: details.into(), key: Some(raw.expose()) }, &location))
 }
 
-fn parse_hash(text: &str) -> Result<ApiKeyHash, Invalid> {
+pub(in crate::http) fn parse_hash(text: &str) -> Result<ApiKeyHash, Invalid> {
     let wrong = || Invalid("must be the SHA-256 of the whole key, as 64 hexadecimal digits".to_owned());
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(wrong());
@@ -242,7 +245,7 @@ fn parse_hash(text: &str) -> Result<ApiKeyHash, Invalid> {
     Ok(ApiKeyHash(hash))
 }
 
-fn parse_hint(text: &str) -> Result<String, Invalid> {
+pub(in crate::http) fn parse_hint(text: &str) -> Result<String, Invalid> {
     let sound = !text.is_empty() && text.len() <= LONGEST_HINT && text.bytes().all(|byte| byte.is_ascii_graphic());
     let wrong = || Invalid(format!("must be the first characters of the key, at most {LONGEST_HINT}"));
     if sound { Ok(text.to_owned()) } else { Err(wrong()) }
@@ -289,6 +292,7 @@ pub(crate) async fn rotate(mut call: Call, path: Path<(String, String)>) -> Resu
     let rotation = Rotation {
         retain_minutes: fields.minutes("retain_minutes", sent.retain_minutes).unwrap_or(0),
         expires_in_days: fields.days("expires_in_days", sent.expires_in_days),
+        of: None,
     };
     fields.finish()?;
     let (account, key) = references(&path);

@@ -95,7 +95,8 @@ impl From<Role> for RoleBody {
     }
 }
 
-fn level(text: &str) -> Result<Level, Invalid> {
+/// A level at which an organization makes roles.
+pub(crate) fn level(text: &str) -> Result<Level, Invalid> {
     let level = text.parse()?;
     if level == Level::Platform { Err(Invalid("must be organization, workspace or project".to_owned())) } else { Ok(level) }
 }

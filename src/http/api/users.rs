@@ -153,11 +153,12 @@ pub(crate) struct InvitedBody {
 }
 
 /// What people are called may be empty.
-fn name(text: &str) -> Result<String, Invalid> {
+pub(crate) fn name(text: &str) -> Result<String, Invalid> {
     if text.trim().is_empty() { Ok(String::new()) } else { Name::parse(text).map(|name| name.to_string()) }
 }
 
-fn password(text: String) -> Result<SecretString, Invalid> {
+/// A password that someone chooses.
+pub(crate) fn password(text: String) -> Result<SecretString, Invalid> {
     let password = SecretString::from(text);
     check_password(&password).map(|()| password)
 }
@@ -180,6 +181,7 @@ pub(crate) async fn list(call: Call) -> Result<Json<Items<UserBody>>, ApiError> 
     let mut fields = Fields::default();
     let filter = UserFilter {
         email: query.email.map(|email| email.to_lowercase()),
+        search: None,
         active: fields.boolean("active", query.active.as_deref()),
         invited: fields.boolean("invited", query.invited.as_deref()),
     };

@@ -125,12 +125,13 @@ impl From<Workspace> for WorkspaceBody {
 }
 
 /// From a minute to an hour, in seconds.
-fn lifetime(fields: &mut Fields, sent: Option<i64>) -> Option<i64> {
+pub(crate) fn lifetime(fields: &mut Fields, sent: Option<i64>) -> Option<i64> {
     let wrong = || Invalid("must be a number of seconds from 60 to 3600".to_owned());
     sent.and_then(|seconds| fields.check("token_lifetime_seconds", Some(seconds).filter(|it| (60..=3_600).contains(it)).ok_or_else(wrong)))
 }
 
-fn algorithm(fields: &mut Fields, sent: Option<&str>) -> Option<SigningAlgorithm> {
+/// What tokens are signed with.
+pub(crate) fn algorithm(fields: &mut Fields, sent: Option<&str>) -> Option<SigningAlgorithm> {
     fields.optional("signing_algorithm", sent, |text| text.parse().map_err(|_| Invalid("must be ES256, EdDSA or RS256".to_owned())))
 }
 

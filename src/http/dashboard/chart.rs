@@ -71,7 +71,6 @@ pub(super) async fn of_organization(visit: &Visit) -> Result<Chart, ApiError> {
 }
 
 /// The exchanges of one account, which the visitor was shown.
-#[expect(dead_code, reason = "for the page of an account")]
 pub(super) async fn of_account(visit: &Visit, account: &ServiceAccount) -> Result<Chart, ApiError> {
     of(visit, Some(account)).await
 }

@@ -35,20 +35,24 @@ struct Shown<'a> {
     request_id: RequestId,
 }
 
-/// Whether this path is one of pages, or is nowhere and asked for by a browser.
-pub(in crate::http) fn is_page(path: &str, known: bool, headers: &HeaderMap) -> bool {
+/// Whether this path is that of a page, or is nowhere and is beside pages or asked for by a browser. `pattern` is the route's that it is on, if any: a part of the
+/// API may be below the path of a page, such as the login of a workspace.
+pub(in crate::http) fn is_page(path: &str, pattern: Option<&str>, headers: &HeaderMap) -> bool {
     let prefers_html = || headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| accept.starts_with("text/html"));
-    PAGES.iter().any(|page| first(page.path) == first(path)) || !known && prefers_html()
+    match pattern {
+        Some(pattern) => PAGES.iter().any(|page| page.path == pattern),
+        None => PAGES.iter().any(|page| first(page.path) == first(path)) && !path.contains("/api/") || prefers_html(),
+    }
 }
 
-/// The first part of a path, which no page has in common with the API.
+/// The first part of a path.
 fn first(path: &str) -> &str {
     path.split('/').nth(1).unwrap_or_default()
 }
 
 /// Keeps what is around the page, for the case that it ends in an error.
 pub(in crate::http) fn remember(request: &HttpRequest, caller: &Caller) {
-    if is_page(request.path(), true, request.headers()) {
+    if is_page(request.path(), request.match_pattern().as_deref(), request.headers()) {
         let frame = Frame::new(request, caller);
         request.extensions_mut().insert(frame);
     }

@@ -28,6 +28,11 @@ impl Expiration {
         Self { choice, days, offered, max_days: policy.max_days }
     }
 
+    /// Nothing is chosen at first: what is there stays, or is followed.
+    pub(super) fn keep(policy: KeyPolicy) -> Self {
+        Self { choice: String::new(), days: String::new(), ..Self::offer(policy) }
+    }
+
     /// What was sent.
     pub(super) fn read(form: &mut Form, policy: KeyPolicy) -> Result<Self, ApiError> {
         let (choice, days) = (form.take("expires")?.unwrap_or_default(), form.take("expires_in_days")?.unwrap_or_default());

@@ -20,10 +20,18 @@ const NOTICES: &[(&str, &str)] = &[
     ("removed", "Removed."),
     ("ended", "Ended."),
     ("extended", "Extended."),
+    ("imported", "Imported. Whoever holds the key can use it at once."),
+    ("key_deactivated", "The key is deactivated. It and its tokens count no more."),
+    ("key_deleted", "The key is deleted. It and its tokens count no more."),
+    ("compromised", "The key is marked as compromised. It and its tokens count no more."),
+    ("old_ended", "The old value is ended. It and its tokens count no more."),
+    ("old_extended", "The old value works on for as long as you chose."),
     ("published", "The next key is published. It takes over by itself, and nothing stops."),
     ("withdrawn", "Withdrawn. Another key signs, and what the old one signed counts no more."),
     ("others_ended", "All other sessions are ended."),
     ("signed_out", "You are signed out."),
+    ("person_deactivated", "Deactivated. They are signed out everywhere."),
+    ("password_set", "Your password is set. Sign in with your email address and the new password."),
     ("password_changed", "Your password is changed. Sign in with the new one."),
 ];
 
@@ -52,6 +60,8 @@ pub(super) struct Frame {
     pub(super) bot: bool,
     pub(super) links: Vec<Link>,
     pub(super) notice: Option<&'static str>,
+    /// How many servers have confirmed what was just done, and how many there are, where there is more than one.
+    pub(super) confirmed: Option<(u16, u16)>,
 }
 
 /// A link of the navigation.
@@ -73,7 +83,15 @@ impl Frame {
         };
         let allowed = LINKS.iter().filter(|(_, _, _, needed)| needed.as_ref().is_none_or(|needed| caller.access.holds_somewhere(needed)));
         let links = allowed.map(|&(href, label, icon, _)| Link { href, label, icon, current: current(href, request.path()) });
-        Self { organization: caller.organization().name.to_string(), visitor, bot, links: links.collect(), notice: notice(request.query_string()) }
+        let query = request.query_string();
+        Self {
+            organization: caller.organization().name.to_string(),
+            visitor,
+            bot,
+            links: links.collect(),
+            notice: notice(query),
+            confirmed: parameter(query, "confirmed").zip(parameter(query, "servers")),
+        }
     }
 }
 
@@ -83,6 +101,11 @@ fn current(href: &str, path: &str) -> &'static str {
         Some(rest) if href != "/" && rest.starts_with('/') => "true",
         _ => "",
     }
+}
+
+/// A number of the query; anything else in its place is nothing.
+fn parameter(query: &str, name: &str) -> Option<u16> {
+    form_urlencoded::parse(query.as_bytes()).find(|(other, _)| other == name)?.1.parse().ok()
 }
 
 pub(super) fn notice(query: &str) -> Option<&'static str> {
@@ -107,5 +130,6 @@ mod tests {
     fn a_notice_is_one_of_ours() {
         assert_eq!(notice("a=b&notice=deleted"), Some("Deleted."));
         assert_eq!(notice("notice=<b>hello</b>"), None);
+        assert_eq!((parameter("notice=saved&confirmed=2", "confirmed"), parameter("confirmed=all", "confirmed")), (Some(2), None));
     }
 }

@@ -25,8 +25,10 @@ impl Mistakes {
                 Ok(Self { status, fields: vec![FieldError { field: name, detail: "is taken; choose another".to_owned() }], other: None })
             }
             // What the form names is gone, and not the page.
-            (404, _) => Ok(Self { status: StatusCode::UNPROCESSABLE_ENTITY, fields: Vec::new(), other: Some(sentence(error.detail())) }),
-            (400 | 403 | 409 | 429, _) => Ok(Self { status, fields: Vec::new(), other: Some(sentence(error.detail())) }),
+            (404, _) => {
+                Ok(Self { status: StatusCode::UNPROCESSABLE_ENTITY, fields: Vec::new(), other: Some(sentence(&without_requests(error.detail()))) })
+            }
+            (400 | 403 | 409 | 429, _) => Ok(Self { status, fields: Vec::new(), other: Some(sentence(&without_requests(error.detail()))) }),
             _ => Err(error),
         }
     }
@@ -54,6 +56,14 @@ impl Mistakes {
     /// What is wrong with this field.
     pub(super) fn at(&self, field: &str) -> Option<String> {
         self.fields.iter().find(|it| it.field == field).map(|it| sentence(&it.detail))
+    }
+}
+
+/// What there is to ask the API stands in parentheses, and helps nobody who looks at a page.
+fn without_requests(detail: &str) -> String {
+    match detail.split_once(" (GET /api/") {
+        Some((before, rest)) => format!("{before}{}", rest.split_once(')').map_or("", |(_, after)| after)),
+        None => detail.to_owned(),
     }
 }
 

@@ -18,27 +18,47 @@
 //!    API ([`Fields`](super::api::fields::Fields)). Where that or the use case fails, [`Mistakes::of`](mistakes::Mistakes::of) takes the error, or hands on what no one can mend, and the
 //!    form is shown again with `visit.show_with(mistakes.status(), &view)`. On success `visit.done("/teams", "created").await` waits for the other nodes and
 //!    redirects (303) with a notice, whose text is in `frame::NOTICES`. A password or key is never shown again in a form.
+//!    Before something ends, a page asks: [`Question`](confirm::Question), shown by `GET` and answered by a `POST` to the same path.
 //! 6. **A test** in `tests/dashboard.rs`. All rows of the table are asked there without a credential and without the permission, by themselves.
 //!
 //! May not know: SQL, the rules of who may do what.
 
+mod account_teams;
+mod activity;
+mod api_keys;
 mod ask;
 mod assets;
 mod audit;
 mod chart;
+mod confirm;
+mod ending;
 mod error_page;
 mod expiration;
 mod frame;
+mod given;
+mod invitation;
+mod link;
 mod mistakes;
 mod moment;
 mod organizations;
 mod overview;
+mod people;
+mod permission_boxes;
+mod permissions;
+mod projects;
+mod retention;
+mod role_assignments;
+mod roles;
+mod service_account;
 mod service_accounts;
 mod sessions;
 pub(super) mod sign_in;
 mod signing_keys;
+mod teams;
+mod used;
 pub(super) mod visit;
 mod words;
+mod workspaces;
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -88,6 +108,180 @@ pages! {
     "/service-accounts/new" {
         GET service_accounts::new, may(Permission::SERVICE_ACCOUNTS_MANAGE);
         POST service_accounts::create, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}" { GET service_account::show, may(Permission::SERVICE_ACCOUNTS_READ); }
+    "/service-accounts/{account}/edit" {
+        GET service_account::edit, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+        POST service_account::save, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}/activate" { POST service_account::activate, may(Permission::SERVICE_ACCOUNTS_MANAGE); }
+    "/service-accounts/{account}/deactivate" {
+        GET service_account::ask_deactivate, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+        POST service_account::deactivate, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}/end-tokens" {
+        GET service_account::ask_end_tokens, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+        POST service_account::end_tokens, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}/delete" {
+        GET service_account::ask_delete, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+        POST service_account::delete, may(Permission::SERVICE_ACCOUNTS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/new" {
+        GET api_keys::new, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::create, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/import" {
+        GET api_keys::new_import, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::import, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/activate" { POST api_keys::activate, may(Permission::API_KEYS_MANAGE); }
+    "/service-accounts/{account}/keys/{key}/rotate" {
+        GET api_keys::ask_rotate, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::rotate, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/retained" {
+        GET api_keys::ask_retained, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::retain, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/edit" {
+        GET api_keys::edit, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::save, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/deactivate" {
+        GET api_keys::ask_deactivate, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::deactivate, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/end-tokens" {
+        GET api_keys::ask_end_tokens, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::end_tokens, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/compromised" {
+        GET api_keys::ask_compromise, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::compromise, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/keys/{key}/delete" {
+        GET api_keys::ask_delete, may(Permission::API_KEYS_MANAGE);
+        POST api_keys::delete, may(Permission::API_KEYS_MANAGE);
+    }
+    "/service-accounts/{account}/teams/new" {
+        GET account_teams::new, may(Permission::TEAMS_MANAGE);
+        POST account_teams::add, may(Permission::TEAMS_MANAGE);
+    }
+    "/service-accounts/{account}/teams/{team}/remove" {
+        GET account_teams::ask_remove, may(Permission::TEAMS_MANAGE);
+        POST account_teams::remove, may(Permission::TEAMS_MANAGE);
+    }
+    "/teams" { GET teams::list, may(Permission::TEAMS_READ); }
+    "/teams/new" {
+        GET teams::new, may(Permission::TEAMS_MANAGE);
+        POST teams::create, may(Permission::TEAMS_MANAGE);
+    }
+    "/teams/{team}" { GET teams::show, may(Permission::TEAMS_READ); }
+    "/teams/{team}/edit" {
+        GET teams::edit, may(Permission::TEAMS_MANAGE);
+        POST teams::save, may(Permission::TEAMS_MANAGE);
+    }
+    "/teams/{team}/delete" {
+        GET teams::confirm_delete, may(Permission::TEAMS_MANAGE);
+        POST teams::delete, may(Permission::TEAMS_MANAGE);
+    }
+    "/teams/{team}/members" { POST teams::add_member, may(Permission::TEAMS_MANAGE); }
+    "/teams/{team}/members/{member}/remove" {
+        GET teams::confirm_remove, may(Permission::TEAMS_MANAGE);
+        POST teams::remove_member, may(Permission::TEAMS_MANAGE);
+    }
+    "/roles" { GET roles::list, may(Permission::ROLES_READ); }
+    "/roles/new" {
+        GET roles::new, may(Permission::ROLES_MANAGE);
+        POST roles::create, may(Permission::ROLES_MANAGE);
+    }
+    "/roles/{role}" { GET roles::show, may(Permission::ROLES_READ); }
+    "/roles/{role}/edit" {
+        GET roles::edit, may(Permission::ROLES_MANAGE);
+        POST roles::save, may(Permission::ROLES_MANAGE);
+    }
+    "/roles/{role}/delete" {
+        GET roles::confirm_delete, may(Permission::ROLES_MANAGE);
+        POST roles::delete, may(Permission::ROLES_MANAGE);
+    }
+    "/permissions" { GET permissions::list, may(Permission::ROLES_READ); }
+    "/permissions/new" {
+        GET permissions::new, may(Permission::ROLES_MANAGE);
+        POST permissions::create, may(Permission::ROLES_MANAGE);
+    }
+    "/permissions/{permission}/edit" {
+        GET permissions::edit, may(Permission::ROLES_MANAGE);
+        POST permissions::save, may(Permission::ROLES_MANAGE);
+    }
+    "/permissions/{permission}/delete" {
+        GET permissions::confirm_delete, may(Permission::ROLES_MANAGE);
+        POST permissions::delete, may(Permission::ROLES_MANAGE);
+    }
+    "/role-assignments/new" {
+        GET role_assignments::new, may(Permission::ROLES_MANAGE);
+        POST role_assignments::create, may(Permission::ROLES_MANAGE);
+    }
+    "/role-assignments/{assignment}/delete" {
+        GET role_assignments::confirm_delete, may(Permission::ROLES_MANAGE);
+        POST role_assignments::delete, may(Permission::ROLES_MANAGE);
+    }
+    "/people" { GET people::list, may(Permission::USERS_READ); }
+    "/people/new" {
+        GET people::new, may(Permission::USERS_MANAGE);
+        POST people::create, may(Permission::USERS_MANAGE);
+    }
+    "/people/{user}" { GET people::show, may(Permission::USERS_READ); }
+    "/people/{user}/edit" {
+        GET people::edit, may(Permission::USERS_MANAGE);
+        POST people::save, may(Permission::USERS_MANAGE);
+    }
+    "/people/{user}/invite" {
+        GET people::confirm_invite, may(Permission::USERS_MANAGE);
+        POST people::invite, may(Permission::USERS_MANAGE);
+    }
+    "/people/{user}/deactivate" {
+        GET people::confirm_deactivate, may(Permission::USERS_MANAGE);
+        POST people::deactivate, may(Permission::USERS_MANAGE);
+    }
+    "/people/{user}/activate" {
+        GET people::confirm_activate, may(Permission::USERS_MANAGE);
+        POST people::activate, may(Permission::USERS_MANAGE);
+    }
+    "/people/{user}/delete" {
+        GET people::confirm_delete, may(Permission::USERS_MANAGE);
+        POST people::delete, may(Permission::USERS_MANAGE);
+    }
+    "/invitation" {
+        GET invitation::show, Nothing;
+        POST invitation::accept, Nothing;
+    }
+    "/workspaces" { GET workspaces::list, may(Permission::WORKSPACES_READ); }
+    "/workspaces/new" {
+        GET workspaces::new, may(Permission::WORKSPACES_MANAGE);
+        POST workspaces::create, may(Permission::WORKSPACES_MANAGE);
+    }
+    "/workspaces/{workspace}" { GET workspaces::show, may(Permission::WORKSPACES_READ); }
+    "/workspaces/{workspace}/edit" {
+        GET workspaces::edit, may(Permission::WORKSPACES_MANAGE);
+        POST workspaces::save, may(Permission::WORKSPACES_MANAGE);
+    }
+    "/workspaces/{workspace}/delete" {
+        GET workspaces::confirm_delete, may(Permission::WORKSPACES_MANAGE);
+        POST workspaces::delete, may(Permission::WORKSPACES_MANAGE);
+    }
+    "/workspaces/{workspace}/projects/new" {
+        GET projects::new, may(Permission::PROJECTS_MANAGE);
+        POST projects::create, may(Permission::PROJECTS_MANAGE);
+    }
+    "/workspaces/{workspace}/projects/{project}" { GET projects::show, may(Permission::WORKSPACES_READ); }
+    "/workspaces/{workspace}/projects/{project}/edit" {
+        GET projects::edit, may(Permission::PROJECTS_MANAGE);
+        POST projects::save, may(Permission::PROJECTS_MANAGE);
+    }
+    "/workspaces/{workspace}/projects/{project}/delete" {
+        GET projects::confirm_delete, may(Permission::PROJECTS_MANAGE);
+        POST projects::delete, may(Permission::PROJECTS_MANAGE);
     }
     "/audit" { GET audit::list, may(Permission::AUDIT_READ); }
     "/signing-keys" { GET signing_keys::list, may(Permission::SIGNING_KEYS_MANAGE); }

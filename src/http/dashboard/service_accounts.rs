@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use askama::Template;
 use serde::Deserialize;
 use url::form_urlencoded::Serializer;
@@ -12,6 +11,7 @@ use super::super::api::fields::Fields;
 use super::super::api::page::Asked;
 use super::super::body::Form;
 use super::super::error::ApiError;
+use super::api_keys::show_key;
 use super::expiration::Expiration;
 use super::frame::Frame;
 use super::mistakes::Mistakes;
@@ -291,24 +291,4 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
 async fn make(visit: &Visit, entered: &Entered) -> Result<(ServiceAccount, Option<(KeyDetails, RawApiKey)>), ApiError> {
     let (account, access, key) = entered.parse()?;
     Ok(visit.management().create_account(&visit.call.caller, account, access, key, visit.call.origin.clone()).await?)
-}
-
-#[derive(Template)]
-#[template(path = "key_shown.html")]
-struct KeyView<'a> {
-    frame: &'a Frame,
-    account: &'a ServiceAccount,
-    key_name: &'a Name,
-    expires: Option<Moment>,
-    raw: &'a str,
-    /// Our public URL.
-    issuer: &'a str,
-}
-
-/// The page that shows a key: this once.
-pub(super) fn show_key(visit: &Visit, account: &ServiceAccount, details: &KeyDetails, raw: &RawApiKey) -> Result<HttpResponse, ApiError> {
-    let expires = details.current.expires_at.map(|at| visit.moment(at));
-    let issuer = visit.call.state.issuer.trim_end_matches('/');
-    let view = KeyView { frame: &visit.frame, account, key_name: &details.key.name, expires, raw: raw.expose(), issuer };
-    visit.show_with(StatusCode::CREATED, &view)
 }

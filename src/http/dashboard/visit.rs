@@ -19,7 +19,7 @@ use super::moment::Moment;
 use crate::domain::access::Place;
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
-use crate::service::Management;
+use crate::service::{Management, Propagation};
 
 /// Nothing but our own files, no inline script or style, and no frame around us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
@@ -75,10 +75,11 @@ impl Visit {
         page(status, view)
     }
 
-    /// After a change: sends the visitor on, with a notice, when the other nodes have confirmed it.
+    /// After a change: sends the visitor on, with a notice, when the other nodes have confirmed it, and with how many did where there are others.
     pub(super) async fn done(&self, path: &str, notice: &str) -> HttpResponse {
-        self.call.state.follower.confirm().await;
-        see_other(&format!("{path}?notice={notice}"))
+        let Propagation { live_nodes, confirmed } = self.call.state.follower.confirm().await;
+        let servers = if live_nodes > 1 { format!("&confirmed={confirmed}&servers={live_nodes}") } else { String::new() };
+        see_other(&format!("{path}?notice={notice}{servers}"))
     }
 }
 

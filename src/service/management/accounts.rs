@@ -8,7 +8,7 @@ use serde_json::json;
 use super::api_keys::{NewKey, NewKeyValue};
 use super::assignments::{FoundHolder, NewGiven, Spot};
 use super::{Changes, Management, ManagementError, Page, name_taken, no, record_of_own, require, require_cover};
-use crate::domain::access::Place;
+use crate::domain::access::{Access, Place};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::audit::{Action, Actor, Origin, Target};
@@ -148,6 +148,14 @@ impl Management {
             reach.push(of_account);
         }
         Ok(reach)
+    }
+
+    /// Whether the caller may do all that this account may, which they were shown: who may less, makes no keys for it and does not wake it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn covers(&self, caller: &Caller, account: &ServiceAccount) -> Result<bool, ManagementError> {
+        Ok(caller.access.covers(&Access::of(&self.store.list_assignments(Holder::ServiceAccount(account.id)).await?)))
     }
 
     /// Finds a service account of the caller's organization.

@@ -64,6 +64,8 @@ pub struct Rotation {
     pub retain_minutes: u32,
     /// After how many days the new value expires: nothing said (as long as the old one had from its beginning), never, or a number.
     pub expires_in_days: Option<Option<u16>>,
+    /// The value that is to be replaced; whichever there is, without one.
+    pub of: Option<KeyValueId>,
 }
 
 impl Management {
@@ -237,7 +239,7 @@ impl Management {
             return Err(ManagementError::KeyInactive(key.name));
         }
         // Otherwise the value that the other one was just given would end unused.
-        if details.current.id != seen.current.id {
+        if details.current.id != rotation.of.unwrap_or(seen.current.id) {
             return Err(ManagementError::RotatedMeanwhile(key.name));
         }
         let now = self.sources.now();
@@ -412,6 +414,12 @@ impl Management {
         let record = json!({ "name": key.name, "hint": current.hint, "expires_at": current.expires_at, "service_account": account.name });
         tx.insert_event(&self.event(now, Some(account.organization_id), actor, action, target(&key), origin, record)).await?;
         Ok(KeyDetails { key, current, retained: None })
+    }
+
+    /// The longest time that an old value of a key is kept.
+    #[must_use]
+    pub fn max_retention(&self) -> Duration {
+        self.rules.max_retention
     }
 
     /// A new raw key, for what makes keys outside of this module.

@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use super::assignments::{FoundHolder, HolderReference, find_again};
 use super::{Changes, Management, ManagementError, Page, name_taken, no, record_of_own, require, require_cover, taken};
-use crate::domain::access::Place;
+use crate::domain::access::{Access, Place};
 use crate::domain::audit::{Action, Origin, Target};
-use crate::domain::entity::Team;
+use crate::domain::entity::{ServiceAccount, Team};
 use crate::domain::id::{OrganizationId, Reference, TeamId};
 use crate::domain::name::Name;
 use crate::domain::permission::Permission;
@@ -65,6 +65,25 @@ impl Management {
         };
         let member = member.and_then(|found| as_member(&found)).map(Member::id);
         Ok(self.store.list_teams(organization, member, page.after, page.limit.into()).await?)
+    }
+
+    /// Lists the teams that the caller may make an account a member of: those that it is not in, and that may do no more than the caller.
+    ///
+    /// # Errors
+    /// Where the caller may not.
+    pub async fn list_teams_to_join(&self, caller: &Caller, account: &ServiceAccount, page: Page) -> Result<Vec<Team>, ManagementError> {
+        require(caller, &Permission::TEAMS_MANAGE, Place::Organization)?;
+        let organization = caller.organization().id;
+        let own = self.store.list_teams(organization, Some(account.id.0), page.after, page.limit.into()).await?;
+        let mut teams = self.store.list_teams(organization, None, page.after, page.limit.into()).await?;
+        teams.retain(|team| own.iter().all(|own| own.id != team.id));
+        let mut open = Vec::with_capacity(teams.len());
+        for team in teams {
+            if caller.access.covers(&Access::of(&self.store.list_assignments(Holder::Team(team.id)).await?)) {
+                open.push(team);
+            }
+        }
+        Ok(open)
     }
 
     /// Finds a team.

@@ -1,0 +1,490 @@
+//! `/service-accounts/{account}/keys`: the keys of an account, from their making to their end.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Path;
+use askama::Template;
+
+use super::super::api::api_keys::{IMPORTED, parse_hash, parse_hint};
+use super::super::api::fields::Fields;
+use super::super::body::Form;
+use super::super::error::ApiError;
+use super::ending::{COMPROMISE_KEY, DEACTIVATE_KEY, DELETE_KEY, END_TOKENS_OF_KEY, Ending};
+use super::expiration::Expiration;
+use super::frame::Frame;
+use super::mistakes::Mistakes;
+use super::moment::Moment;
+use super::retention::Retention;
+use super::service_account::{Rights, find, path_of};
+use super::used::Used;
+use super::visit::Visit;
+use crate::domain::api_key::RawApiKey;
+use crate::domain::entity::{KeyDetails, KeyValue, ServiceAccount};
+use crate::domain::id::{ApiKeyId, KeyValueId, Reference};
+use crate::domain::name::Name;
+use crate::service::{KeyChange, NewKey, NewKeyValue, Rotation};
+
+/// From so many days before its end on, a key is said to expire soon.
+const SOON_DAYS: i64 = 30;
+
+type KeyPath = Path<(String, String)>;
+
+/// A key as the page of its account shows it.
+pub(super) struct KeyRow {
+    pub(super) id: ApiKeyId,
+    pub(super) name: Name,
+    pub(super) hint: String,
+    /// The kind of badge and its text.
+    pub(super) state: (&'static str, &'static str),
+    pub(super) created: Moment,
+    pub(super) rotated: Option<Moment>,
+    pub(super) expires: Option<Moment>,
+    pub(super) used: Option<Used>,
+    pub(super) old: Option<OldValue>,
+    pub(super) may_rotate: bool,
+    pub(super) may_activate: bool,
+    pub(super) may_deactivate: bool,
+    pub(super) may_compromise: bool,
+}
+
+/// What a key was before, as long as that works.
+pub(super) struct OldValue {
+    pub(super) hint: String,
+    pub(super) used: Option<Used>,
+    pub(super) until: Moment,
+}
+
+impl OldValue {
+    fn of(visit: &Visit, details: &KeyDetails) -> Option<Self> {
+        let (value, until) = retained(visit, details)?;
+        Some(Self { hint: value.hint.clone(), used: Used::new(visit, value.last_use.as_ref()), until: visit.moment(until) })
+    }
+}
+
+/// The old value and its end, as long as it works.
+fn retained<'a>(visit: &Visit, details: &'a KeyDetails) -> Option<(&'a KeyValue, crate::domain::time::Timestamp)> {
+    let value = details.retained.as_ref()?;
+    let until = value.ends_at().filter(|end| *end > visit.now && details.key.active)?;
+    Some((value, until))
+}
+
+impl KeyRow {
+    pub(super) fn new(visit: &Visit, account: &ServiceAccount, details: KeyDetails, rights: Rights) -> Self {
+        let old = OldValue::of(visit, &details);
+        let KeyDetails { key, current, .. } = details;
+        let expires = current.expires_at.map(|at| visit.moment(at));
+        let compromised = key.compromised_at.is_some();
+        let state = match expires {
+            _ if compromised => ("bad", "Compromised"),
+            _ if !key.active => ("off", "Deactivated"),
+            Some(moment) if moment.is_past() => ("bad", "Expired"),
+            Some(moment) if moment.is_within_days(SOON_DAYS) => ("warning", "Expires soon"),
+            _ => ("good", "Active"),
+        };
+        Self {
+            id: key.id,
+            name: key.name,
+            hint: current.hint,
+            state,
+            created: visit.moment(key.created_at),
+            rotated: (current.created_at != key.created_at).then(|| visit.moment(current.created_at)),
+            expires,
+            used: Used::new(visit, key.last_use.as_ref()),
+            old,
+            may_rotate: rights.keys && rights.covers && account.active && key.active,
+            may_activate: rights.keys && rights.covers && !key.active && !compromised,
+            may_deactivate: rights.keys && key.active,
+            may_compromise: rights.keys && !compromised,
+        }
+    }
+}
+
+async fn find_key(visit: &Visit, path: &KeyPath) -> Result<(ServiceAccount, KeyDetails), ApiError> {
+    let account = find(visit, &path.0).await?;
+    let details = visit.management().find_key(&visit.call.caller, &Reference::Id(account.id.0), &Reference::from(path.1.as_str())).await?;
+    Ok((account, details))
+}
+
+#[derive(Template)]
+#[template(path = "key_shown.html")]
+struct ShownView<'a> {
+    frame: &'a Frame,
+    account: &'a ServiceAccount,
+    key_name: &'a Name,
+    expires: Option<Moment>,
+    raw: &'a str,
+    /// Our public URL.
+    issuer: &'a str,
+    rotated: bool,
+    /// Until when the old value works.
+    old_until: Option<Moment>,
+}
+
+/// The page that shows a key: this once.
+pub(super) fn show_key(visit: &Visit, account: &ServiceAccount, details: &KeyDetails, raw: &RawApiKey) -> Result<HttpResponse, ApiError> {
+    let rotated = details.retained.is_some();
+    let view = ShownView {
+        frame: &visit.frame,
+        account,
+        key_name: &details.key.name,
+        expires: details.current.expires_at.map(|at| visit.moment(at)),
+        raw: raw.expose(),
+        issuer: visit.call.state.issuer.trim_end_matches('/'),
+        rotated,
+        old_until: retained(visit, details).map(|(_, until)| visit.moment(until)),
+    };
+    visit.show_with(if rotated { StatusCode::OK } else { StatusCode::CREATED }, &view)
+}
+
+#[derive(Template)]
+#[template(path = "key_new.html")]
+struct NewView<'a> {
+    frame: &'a Frame,
+    account: &'a ServiceAccount,
+    entered: &'a Entered,
+    mistakes: &'a Mistakes,
+    /// Whether the key is one of another system.
+    import: bool,
+}
+
+/// What was entered into the forms for keys.
+struct Entered {
+    name: String,
+    sha256: String,
+    hint: String,
+    expiration: Expiration,
+}
+
+impl Entered {
+    fn offer(visit: &Visit) -> Self {
+        let expiration = Expiration::offer(visit.call.caller.organization().key_policy);
+        Self { name: String::new(), sha256: String::new(), hint: String::new(), expiration }
+    }
+
+    fn read(form: &mut Form, visit: &Visit) -> Result<Self, ApiError> {
+        let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
+        Ok(Self {
+            name: take("name")?,
+            sha256: take("sha256")?,
+            hint: take("hint")?,
+            expiration: Expiration::read(form, visit.call.caller.organization().key_policy)?,
+        })
+    }
+
+    fn parse(&self) -> Result<NewKey, ApiError> {
+        let mut fields = Fields::default();
+        let name = fields.check("name", Name::parse(&self.name));
+        let expires_in_days = self.expiration.parse(&mut fields);
+        fields.finish_with(name.map(|name| NewKey { name, expires_in_days }))
+    }
+
+    fn parse_import(&self) -> Result<(NewKey, NewKeyValue), ApiError> {
+        let mut fields = Fields::default();
+        let name = fields.check("name", Name::parse(&self.name));
+        let hash = fields.check("sha256", parse_hash(self.sha256.trim()));
+        let hint = fields.optional("hint", Some(self.hint.trim()).filter(|hint| !hint.is_empty()), parse_hint);
+        let expires_in_days = self.expiration.parse(&mut fields);
+        let value = hash.map(|hash| NewKeyValue { hash, hint: hint.unwrap_or_else(|| IMPORTED.to_owned()) });
+        fields.finish_with(name.zip(value).map(|(name, value)| (NewKey { name, expires_in_days }, value)))
+    }
+}
+
+pub(super) async fn new(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    show_new(&visit, &account, false).await
+}
+
+pub(super) async fn new_import(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    show_new(&visit, &account, true).await
+}
+
+async fn show_new(visit: &Visit, account: &str, import: bool) -> Result<HttpResponse, ApiError> {
+    let account = find(visit, account).await?;
+    let (entered, mistakes) = (Entered::offer(visit), Mistakes::default());
+    visit.show(&NewView { frame: &visit.frame, account: &account, entered: &entered, mistakes: &mistakes, import })
+}
+
+pub(super) async fn create(mut visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    let entered = Entered::read(&mut visit.form().await?, &visit)?;
+    match make(&visit, &account, &entered).await {
+        Ok((details, raw)) => show_key(&visit, &account, &details, &raw),
+        Err(error) => again(&visit, &account, &entered, error, false),
+    }
+}
+
+async fn make(visit: &Visit, account: &ServiceAccount, entered: &Entered) -> Result<(KeyDetails, RawApiKey), ApiError> {
+    let wanted = entered.parse()?;
+    Ok(visit.management().create_key(&visit.call.caller, &Reference::Id(account.id.0), wanted, visit.call.origin.clone()).await?)
+}
+
+pub(super) async fn import(mut visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    let entered = Entered::read(&mut visit.form().await?, &visit)?;
+    match take_in(&visit, &account, &entered).await {
+        Ok(_) => Ok(visit.done(&path_of(&account), "imported").await),
+        Err(error) => again(&visit, &account, &entered, error, true),
+    }
+}
+
+async fn take_in(visit: &Visit, account: &ServiceAccount, entered: &Entered) -> Result<KeyDetails, ApiError> {
+    let (wanted, value) = entered.parse_import()?;
+    Ok(visit.management().import_key(&visit.call.caller, &Reference::Id(account.id.0), wanted, value, visit.call.origin.clone()).await?)
+}
+
+fn again(visit: &Visit, account: &ServiceAccount, entered: &Entered, error: ApiError, import: bool) -> Result<HttpResponse, ApiError> {
+    let mistakes = Mistakes::of(error, "name")?;
+    visit.show_with(mistakes.status(), &NewView { frame: &visit.frame, account, entered, mistakes: &mistakes, import })
+}
+
+#[derive(Template)]
+#[template(path = "key_rotate.html")]
+struct RotateView<'a> {
+    frame: &'a Frame,
+    account: &'a ServiceAccount,
+    details: &'a KeyDetails,
+    used: Option<Used>,
+    /// The value before, where it still works: this rotation ends it.
+    old: Option<OldValue>,
+    /// The value that the visitor wants to replace.
+    of: KeyValueId,
+    retention: &'a Retention,
+    expiration: &'a Expiration,
+    mistakes: &'a Mistakes,
+}
+
+pub(super) async fn ask_rotate(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    let retention = Retention::offer(visit.management().max_retention());
+    let expiration = Expiration::keep(visit.call.caller.organization().key_policy);
+    show_rotate(&visit, &account, &details, &retention, &expiration, &Mistakes::default(), StatusCode::OK)
+}
+
+fn show_rotate(
+    visit: &Visit,
+    account: &ServiceAccount,
+    details: &KeyDetails,
+    retention: &Retention,
+    expiration: &Expiration,
+    mistakes: &Mistakes,
+    status: StatusCode,
+) -> Result<HttpResponse, ApiError> {
+    let view = RotateView {
+        frame: &visit.frame,
+        account,
+        details,
+        used: Used::new(visit, details.current.last_use.as_ref()),
+        old: OldValue::of(visit, details),
+        of: details.current.id,
+        retention,
+        expiration,
+        mistakes,
+    };
+    visit.show_with(status, &view)
+}
+
+pub(super) async fn rotate(mut visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    let mut form = visit.form().await?;
+    let retention = Retention::read(&mut form, Retention::offer(visit.management().max_retention()))?;
+    let expiration = Expiration::read(&mut form, visit.call.caller.organization().key_policy)?;
+    // A form that is sent twice must not rotate away the value that was just copied.
+    let of = form.take("of")?.and_then(|of| of.parse().ok());
+    match turn(&visit, &details, &retention, &expiration, of).await {
+        Ok((details, raw)) => {
+            visit.call.state.follower.confirm().await;
+            show_key(&visit, &account, &details, &raw)
+        }
+        Err(error) => {
+            let mistakes = Mistakes::of(error, "name")?;
+            show_rotate(&visit, &account, &details, &retention, &expiration, &mistakes, mistakes.status())
+        }
+    }
+}
+
+async fn turn(
+    visit: &Visit,
+    details: &KeyDetails,
+    retention: &Retention,
+    expiration: &Expiration,
+    of: Option<KeyValueId>,
+) -> Result<(KeyDetails, RawApiKey), ApiError> {
+    let mut fields = Fields::default();
+    let (retain_minutes, expires_in_days) = (retention.parse(&mut fields), expiration.parse(&mut fields));
+    let rotation = fields.finish_with(retain_minutes.map(|retain_minutes| Rotation { retain_minutes, expires_in_days, of }))?;
+    let (account, key) = references(details);
+    Ok(visit.management().rotate_key(&visit.call.caller, &account, &key, rotation, visit.call.origin.clone()).await?)
+}
+
+fn references(details: &KeyDetails) -> (Reference, Reference) {
+    (Reference::Id(details.key.service_account_id.0), Reference::Id(details.key.id.0))
+}
+
+#[derive(Template)]
+#[template(path = "key_edit.html")]
+struct EditView<'a> {
+    frame: &'a Frame,
+    account: &'a ServiceAccount,
+    details: &'a KeyDetails,
+    expires: Option<Moment>,
+    entered: &'a Entered,
+    mistakes: &'a Mistakes,
+    /// Whether the visitor may give it another end.
+    may_extend: bool,
+}
+
+pub(super) async fn edit(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    let expiration = Expiration::keep(visit.call.caller.organization().key_policy);
+    let entered = Entered { name: details.key.name.to_string(), expiration, ..Entered::offer(&visit) };
+    show_edit(&visit, &account, &details, &entered, &Mistakes::default(), StatusCode::OK).await
+}
+
+async fn show_edit(
+    visit: &Visit,
+    account: &ServiceAccount,
+    details: &KeyDetails,
+    entered: &Entered,
+    mistakes: &Mistakes,
+    status: StatusCode,
+) -> Result<HttpResponse, ApiError> {
+    let expires = details.current.expires_at.map(|at| visit.moment(at));
+    let may_extend = visit.management().covers(&visit.call.caller, account).await?;
+    visit.show_with(status, &EditView { frame: &visit.frame, account, details, expires, entered, mistakes, may_extend })
+}
+
+pub(super) async fn save(mut visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    let entered = Entered::read(&mut visit.form().await?, &visit)?;
+    let saved = match entered.parse() {
+        Ok(NewKey { name, expires_in_days }) => {
+            update(&visit, &details, KeyChange { name: Some(name), expires_in_days, ..KeyChange::default() }).await
+        }
+        Err(error) => Err(error),
+    };
+    match saved {
+        Ok(()) => Ok(visit.done(&path_of(&account), "saved").await),
+        Err(error) => {
+            let mistakes = Mistakes::of(error, "name")?;
+            show_edit(&visit, &account, &details, &entered, &mistakes, mistakes.status()).await
+        }
+    }
+}
+
+async fn update(visit: &Visit, details: &KeyDetails, change: KeyChange) -> Result<(), ApiError> {
+    let (account, key) = references(details);
+    visit.management().update_key(&visit.call.caller, &account, &key, change, visit.call.origin.clone()).await?;
+    Ok(())
+}
+
+async fn ask(visit: &Visit, path: &KeyPath, ending: &Ending) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(visit, path).await?;
+    ending.ask(visit, &account, Some(&details)).await
+}
+
+pub(super) async fn ask_deactivate(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    ask(&visit, &path, &DEACTIVATE_KEY).await
+}
+
+pub(super) async fn deactivate(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    update(&visit, &details, KeyChange { active: Some(false), ..KeyChange::default() }).await?;
+    Ok(visit.done(&path_of(&account), "key_deactivated").await)
+}
+
+pub(super) async fn activate(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    update(&visit, &details, KeyChange { active: Some(true), ..KeyChange::default() }).await?;
+    Ok(visit.done(&path_of(&account), "activated").await)
+}
+
+pub(super) async fn ask_end_tokens(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    ask(&visit, &path, &END_TOKENS_OF_KEY).await
+}
+
+pub(super) async fn end_tokens(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    let (of, key) = references(&details);
+    visit.management().revoke_key_tokens(&visit.call.caller, &of, &key, visit.call.origin.clone()).await?;
+    Ok(visit.done(&path_of(&account), "revoked").await)
+}
+
+pub(super) async fn ask_compromise(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    ask(&visit, &path, &COMPROMISE_KEY).await
+}
+
+pub(super) async fn compromise(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    let (of, key) = references(&details);
+    visit.management().compromise_key(&visit.call.caller, &of, &key, visit.call.origin.clone()).await?;
+    Ok(visit.done(&path_of(&account), "compromised").await)
+}
+
+pub(super) async fn ask_delete(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    ask(&visit, &path, &DELETE_KEY).await
+}
+
+pub(super) async fn delete(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    let (of, key) = references(&details);
+    visit.management().delete_key(&visit.call.caller, &of, &key, visit.call.origin.clone()).await?;
+    Ok(visit.done(&path_of(&account), "key_deleted").await)
+}
+
+#[derive(Template)]
+#[template(path = "key_retained.html")]
+struct RetainedView<'a> {
+    frame: &'a Frame,
+    account: &'a ServiceAccount,
+    details: &'a KeyDetails,
+    /// Nothing where it works no more.
+    old: Option<OldValue>,
+    retention: &'a Retention,
+    mistakes: &'a Mistakes,
+    may_extend: bool,
+}
+
+/// What can still be chosen: the end is counted from the rotation.
+fn extension(visit: &Visit, details: &KeyDetails) -> Retention {
+    let end = details.current.created_at.plus(visit.management().max_retention());
+    let end = details.retained.as_ref().and_then(|value| value.expires_at).map_or(end, |expiry| expiry.min(end));
+    Retention::extend(end.since(visit.now))
+}
+
+pub(super) async fn ask_retained(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    let retention = extension(&visit, &details);
+    show_retained(&visit, &account, &details, &retention, &Mistakes::default(), StatusCode::OK).await
+}
+
+async fn show_retained(
+    visit: &Visit,
+    account: &ServiceAccount,
+    details: &KeyDetails,
+    retention: &Retention,
+    mistakes: &Mistakes,
+    status: StatusCode,
+) -> Result<HttpResponse, ApiError> {
+    let old = OldValue::of(visit, details);
+    let may_extend = retention.max_minutes > 0 && visit.management().covers(&visit.call.caller, account).await?;
+    visit.show_with(status, &RetainedView { frame: &visit.frame, account, details, old, retention, mistakes, may_extend })
+}
+
+pub(super) async fn retain(mut visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+    let (account, details) = find_key(&visit, &path).await?;
+    let retention = Retention::read(&mut visit.form().await?, extension(&visit, &details))?;
+    match hold(&visit, &details, &retention).await {
+        Ok(minutes) => Ok(visit.done(&path_of(&account), if minutes == 0 { "old_ended" } else { "old_extended" }).await),
+        Err(error) => {
+            let mistakes = Mistakes::of(error, "name")?;
+            show_retained(&visit, &account, &details, &retention, &mistakes, mistakes.status()).await
+        }
+    }
+}
+
+async fn hold(visit: &Visit, details: &KeyDetails, retention: &Retention) -> Result<u32, ApiError> {
+    let mut fields = Fields::default();
+    let retain_minutes = retention.parse(&mut fields);
+    let minutes = fields.finish_with(retain_minutes)?;
+    update(visit, details, KeyChange { retain_minutes: Some(minutes), ..KeyChange::default() }).await?;
+    Ok(minutes)
+}

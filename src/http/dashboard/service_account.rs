@@ -1,0 +1,312 @@
+//! `/service-accounts/{account}`: the account, and what is done to it as a whole.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Path;
+use askama::Template;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::api::fields::Fields;
+use super::super::api::page::Asked;
+use super::super::body::Form;
+use super::super::error::ApiError;
+use super::activity::{self, Activity};
+use super::api_keys::KeyRow;
+use super::chart::{self, Chart};
+use super::ending::{DEACTIVATE_ACCOUNT, DELETE_ACCOUNT, END_TOKENS_OF_ACCOUNT};
+use super::frame::Frame;
+use super::given::{self, GivenList, GivenRow};
+use super::link::Pager;
+use super::mistakes::Mistakes;
+use super::moment::Moment;
+use super::used::Used;
+use super::visit::Visit;
+use crate::domain::attributes::CustomClaims;
+use crate::domain::entity::{KeyDetails, ServiceAccount, Team};
+use crate::domain::id::Reference;
+use crate::domain::name::{Invalid, Name, parse_description};
+use crate::domain::permission::Permission;
+use crate::service::{AccountChange, AssignmentQuery, HolderReference, Page};
+use crate::store::KeyFilter;
+
+/// As many teams as are shown.
+const TEAMS: Page = Page { after: uuid::Uuid::nil(), limit: 200 };
+
+#[derive(Deserialize)]
+struct PageQuery {
+    cursor: Option<String>,
+    given: Option<String>,
+}
+
+/// What the visitor may do with an account.
+#[derive(Clone, Copy)]
+pub(super) struct Rights {
+    /// Change and end it.
+    pub(super) manage: bool,
+    /// Change and end its keys.
+    pub(super) keys: bool,
+    /// Whether they may all that it may: what gives it more life is theirs to do.
+    pub(super) covers: bool,
+}
+
+impl Rights {
+    async fn of(visit: &Visit, account: &ServiceAccount) -> Result<Self, ApiError> {
+        Ok(Self {
+            manage: visit.may(&Permission::SERVICE_ACCOUNTS_MANAGE),
+            keys: visit.may(&Permission::API_KEYS_MANAGE),
+            covers: visit.management().covers(&visit.call.caller, account).await?,
+        })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "service_account.html")]
+struct AccountView<'a> {
+    frame: &'a Frame,
+    account: &'a ServiceAccount,
+    rights: Rights,
+    created: Moment,
+    used: Option<Used>,
+    /// As JSON, where there are any.
+    claims: Option<String>,
+    chart: Chart,
+    keys: Vec<KeyRow>,
+    pager: Pager,
+    /// What it was given, where the visitor may see that.
+    given: Option<GivenList>,
+    /// What comes through teams.
+    through: Vec<GivenRow>,
+    may_give: bool,
+    /// Its teams, where the visitor may see them.
+    teams: Option<Vec<Team>>,
+    may_join: bool,
+    activity: Option<Activity>,
+}
+
+pub(super) async fn find(visit: &Visit, account: &str) -> Result<ServiceAccount, ApiError> {
+    Ok(visit.management().find_account(&visit.call.caller, &Reference::from(account)).await?)
+}
+
+pub(super) fn path_of(account: &ServiceAccount) -> String {
+    format!("/service-accounts/{}", account.id)
+}
+
+pub(super) async fn show(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    let query: PageQuery = visit.query().await?;
+    let asked = Asked::parse(None, query.cursor.as_deref())?;
+    let found = visit.management().list_keys(&visit.call.caller, &Reference::Id(account.id.0), &KeyFilter::default(), asked.page()).await?;
+    let page = asked.answer(found, |details: &KeyDetails| details.key.id.0, |details| details);
+    let rights = Rights::of(&visit, &account).await?;
+    let teams = teams(&visit, &account).await?;
+    let (given, through) = if visit.may(&Permission::ROLES_READ) {
+        let wanted = AssignmentQuery { holder: Some(as_holder(&account)), ..AssignmentQuery::default() };
+        let given = given::list(&visit, &wanted, query.given.as_deref(), &path_of(&account)).await?;
+        (Some(given), given::through(&visit, teams.as_deref().unwrap_or_default()).await?)
+    } else {
+        (None, Vec::new())
+    };
+    let keys: Vec<_> = page.items.iter().map(|details| details.key.id).collect();
+    visit.show(&AccountView {
+        frame: &visit.frame,
+        rights,
+        created: visit.moment(account.created_at),
+        used: Used::new(&visit, account.last_use.as_ref()),
+        claims: (account.claims != CustomClaims::default()).then(|| pretty(&account.claims)),
+        chart: chart::of_account(&visit, &account).await?,
+        keys: page.items.into_iter().map(|details| KeyRow::new(&visit, &account, details, rights)).collect(),
+        pager: Pager::new(&path_of(&account), &[], "cursor", query.cursor.as_deref(), page.next_cursor.as_deref()),
+        given,
+        through,
+        may_give: visit.call.caller.access.holds_somewhere(&Permission::ROLES_MANAGE),
+        teams,
+        may_join: visit.may(&Permission::TEAMS_MANAGE),
+        activity: activity::of_account(&visit, &account, &keys).await?,
+        account: &account,
+    })
+}
+
+fn as_holder(account: &ServiceAccount) -> HolderReference {
+    HolderReference::ServiceAccount(Reference::Id(account.id.0))
+}
+
+async fn teams(visit: &Visit, account: &ServiceAccount) -> Result<Option<Vec<Team>>, ApiError> {
+    if !visit.may(&Permission::TEAMS_READ) {
+        return Ok(None);
+    }
+    Ok(Some(visit.management().list_teams(&visit.call.caller, Some(&as_holder(account)), TEAMS).await?))
+}
+
+#[derive(Template)]
+#[template(path = "service_account_edit.html")]
+struct EditView<'a> {
+    frame: &'a Frame,
+    account: &'a ServiceAccount,
+    entered: &'a Entered,
+    mistakes: &'a Mistakes,
+    /// Whether the visitor may say what its tokens say.
+    may_claim: bool,
+}
+
+/// What was entered into the form.
+struct Entered {
+    name: String,
+    description: String,
+    /// A label a line: `name=value`.
+    labels: String,
+    /// A JSON object, or nothing.
+    claims: String,
+}
+
+impl Entered {
+    fn of(account: &ServiceAccount) -> Self {
+        let labels: Vec<_> = account.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let claims = if account.claims == CustomClaims::default() { String::new() } else { pretty(&account.claims) };
+        Self { name: account.name.to_string(), description: account.description.clone(), labels: labels.join("\n"), claims }
+    }
+
+    fn read(form: &mut Form) -> Result<Self, ApiError> {
+        let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
+        Ok(Self { name: take("name")?, description: take("description")?, labels: take("labels")?, claims: take("claims")? })
+    }
+
+    fn parse(&self, may_claim: bool) -> Result<AccountChange, ApiError> {
+        let mut fields = Fields::default();
+        let labels = fields.check("labels", parse_labels(&self.labels));
+        let claims = if may_claim { fields.check("claims", parse_claims(&self.claims)) } else { None };
+        let change = AccountChange {
+            name: fields.check("name", Name::parse(&self.name)),
+            description: fields.check("description", parse_description(&self.description)),
+            active: None,
+            labels: labels.and_then(|labels| fields.labels(Some(labels))),
+            claims: claims.and_then(|claims| fields.claims(Some(claims))),
+        };
+        fields.finish()?;
+        Ok(change)
+    }
+}
+
+/// Claims as people read them.
+fn pretty(claims: &CustomClaims) -> String {
+    serde_json::to_string_pretty(claims).unwrap_or_default()
+}
+
+fn parse_labels(text: &str) -> Result<BTreeMap<String, String>, Invalid> {
+    let mut labels = BTreeMap::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once('=').ok_or_else(|| Invalid("must be name=value, one a line, such as team=data".to_owned()))?;
+        if labels.insert(name.trim().to_owned(), value.trim().to_owned()).is_some() {
+            return Err(Invalid(format!("has {} more than once", name.trim())));
+        }
+    }
+    Ok(labels)
+}
+
+fn parse_claims(text: &str) -> Result<BTreeMap<String, Value>, Invalid> {
+    if text.trim().is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let wrong = |error: serde_json::Error| Invalid(format!("must be a JSON object, such as {{\"https://example.com/tier\": \"gold\"}}: {error}"));
+    serde_json::from_str(text).map_err(wrong)
+}
+
+async fn may_claim(visit: &Visit, account: &ServiceAccount) -> Result<bool, ApiError> {
+    Ok(visit.may(&Permission::ROLES_MANAGE) && visit.management().covers(&visit.call.caller, account).await?)
+}
+
+pub(super) async fn edit(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    show_form(&visit, &account, &Entered::of(&account), &Mistakes::default(), StatusCode::OK).await
+}
+
+async fn show_form(
+    visit: &Visit,
+    account: &ServiceAccount,
+    entered: &Entered,
+    mistakes: &Mistakes,
+    status: StatusCode,
+) -> Result<HttpResponse, ApiError> {
+    let may_claim = may_claim(visit, account).await?;
+    visit.show_with(status, &EditView { frame: &visit.frame, account, entered, mistakes, may_claim })
+}
+
+pub(super) async fn save(mut visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    let entered = Entered::read(&mut visit.form().await?)?;
+    let saved = match entered.parse(may_claim(&visit, &account).await?) {
+        Ok(change) => update(&visit, &account, change).await,
+        Err(error) => Err(error),
+    };
+    match saved {
+        Ok(()) => Ok(visit.done(&path_of(&account), "saved").await),
+        Err(error) => {
+            let mistakes = Mistakes::of(error, "name")?;
+            show_form(&visit, &account, &entered, &mistakes, mistakes.status()).await
+        }
+    }
+}
+
+async fn update(visit: &Visit, account: &ServiceAccount, change: AccountChange) -> Result<(), ApiError> {
+    let account = Reference::Id(account.id.0);
+    visit.management().update_account(&visit.call.caller, &account, change, visit.call.origin.clone()).await?;
+    Ok(())
+}
+
+pub(super) async fn ask_deactivate(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    DEACTIVATE_ACCOUNT.ask(&visit, &account, None).await
+}
+
+pub(super) async fn deactivate(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    update(&visit, &account, AccountChange { active: Some(false), ..AccountChange::default() }).await?;
+    Ok(visit.done(&path_of(&account), "deactivated").await)
+}
+
+pub(super) async fn activate(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    update(&visit, &account, AccountChange { active: Some(true), ..AccountChange::default() }).await?;
+    Ok(visit.done(&path_of(&account), "activated").await)
+}
+
+pub(super) async fn ask_end_tokens(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    END_TOKENS_OF_ACCOUNT.ask(&visit, &account, None).await
+}
+
+pub(super) async fn end_tokens(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    visit.management().revoke_account_tokens(&visit.call.caller, &Reference::Id(account.id.0), visit.call.origin.clone()).await?;
+    Ok(visit.done(&path_of(&account), "revoked").await)
+}
+
+pub(super) async fn ask_delete(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    DELETE_ACCOUNT.ask(&visit, &account, None).await
+}
+
+pub(super) async fn delete(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+    let account = find(&visit, &account).await?;
+    visit.management().delete_account(&visit.call.caller, &Reference::Id(account.id.0), visit.call.origin.clone()).await?;
+    Ok(visit.done("/service-accounts", "deleted").await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_lines() {
+        let read = parse_labels("team=data\r\n\n  cost-centre = 47=11 \nempty=").unwrap();
+        assert_eq!(
+            read.into_iter().collect::<Vec<_>>(),
+            [("cost-centre", "47=11"), ("empty", ""), ("team", "data")].map(|(a, b)| (a.into(), b.into()))
+        );
+        assert!(parse_labels("team").is_err() && parse_labels("a=1\na=2").is_err());
+        assert_eq!(parse_labels(" \r\n").unwrap().len(), 0);
+        assert!(parse_claims("").unwrap().is_empty() && parse_claims("[]").is_err());
+    }
+}
