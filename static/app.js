@@ -69,7 +69,9 @@ if (live && events && liveStatus) {
     clearTimeout(due);
     if (!on() || document.hidden) return;
     try {
-      const answer = await fetch(location.href, { redirect: "error" });
+      const answer = await fetch(location.href, { redirect: "manual" });
+      // The session is over: the page itself leads to the sign-in, and back.
+      if (answer.type === "opaqueredirect") return location.reload();
       const fresh = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("events");
       const count = fresh ? put(document.adoptNode(fresh)) : 0;
       if (count) liveStatus.textContent = count === 1 ? "1 new event" : `${count} new events`;
@@ -79,6 +81,7 @@ if (live && events && liveStatus) {
     due = setTimeout(look, 2000);
   };
   live.hidden = false;
+  document.getElementById("newer").hidden = true;
   live.addEventListener("click", () => {
     live.setAttribute("aria-pressed", String(!on()));
     liveStatus.textContent = on() ? "New events are shown as they come" : "New events are not shown any more";

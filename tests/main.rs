@@ -39,6 +39,7 @@ mod outage;
 mod people;
 mod propagation;
 mod races;
+mod records;
 mod roles;
 mod running;
 mod schema;

@@ -11,7 +11,6 @@ use super::credential::origin;
 use super::error::ApiError;
 use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::Origin;
-use crate::domain::time::Timestamp;
 use crate::service::{AuthenticationError, Caller, Cookie};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -26,30 +25,49 @@ fn name(state: &State) -> &'static str {
 
 /// What the browser sent. Of several of that name the first counts.
 pub(super) fn presented(state: &State, request: &HttpRequest) -> Option<RawApiKey> {
-    let headers = request.headers().get_all(COOKIE).filter_map(|header| header.to_str().ok());
-    let mut pairs = headers.flat_map(|header| header.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, _)| *name == self::name(state)).map(|(_, value)| RawApiKey::from_presented(value.to_owned()))
+    // By bytes: what others have set for this host need not be text.
+    let mut pairs = request.headers().get_all(COOKIE).flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+    let ours = pairs.find_map(|pair| pair.trim_ascii().strip_prefix(name(state).as_bytes())?.strip_prefix(b"="))?;
+    str::from_utf8(ours).ok().map(|value| RawApiKey::from_presented(value.to_owned()))
 }
 
-/// Has the browser keep `cookie`, from `now` until it is over.
-pub(super) fn set(state: &State, request: &HttpRequest, cookie: &Cookie, now: Timestamp) {
-    let seconds = cookie.expires_at.as_seconds() - now.as_seconds();
+/// Has the browser keep `cookie` until it is over.
+fn set(state: &State, request: &HttpRequest, cookie: &Cookie) {
+    let seconds = cookie.expires_at.as_seconds() - state.sources.latest().as_seconds();
     put(state, request, cookie.secret.expose(), seconds);
 }
 
 /// The same where one signs in: what the browser had before ends. Nobody is to find it signed in as somebody else again.
 pub(super) async fn replace(state: &State, request: &HttpRequest, cookie: &Cookie) {
-    if let Some(before) = presented(state, request)
-        && let Ok(caller) = state.authenticator.authenticate_cookie(&before).await
-        && let Err(error) = state.sessions.sign_out(&caller, origin(state, request)).await
-    {
+    if let Err(error) = end(state, request).await {
         tracing::warn!(%error, "the session that a browser had before was not ended");
     }
-    set(state, request, cookie, state.sources.now());
+    set(state, request, cookie);
+}
+
+/// Ends the session of the browser that asks, where it has one and a page of ours asks, and has it forget the cookie.
+pub(super) async fn end(state: &State, request: &HttpRequest) -> Result<(), ApiError> {
+    let Some(cookie) = presented(state, request).filter(|_| same_origin(state, request)) else { return Ok(()) };
+    match state.authenticator.authenticate_cookie(&cookie).await {
+        Ok(caller) => state.sessions.sign_out(&caller, origin(state, request)).await?,
+        Err(error) if counts_no_more(&error) => {}
+        Err(error) => return Err(error.into()),
+    }
+    clear(state, request);
+    Ok(())
+}
+
+/// Whether a session is over, and this is not a failure that passes.
+fn counts_no_more(error: &AuthenticationError) -> bool {
+    matches!(error, AuthenticationError::Invalid(_) | AuthenticationError::Refused(_))
+}
+
+fn header(request: &HttpRequest, name: HeaderName) -> Option<&str> {
+    request.headers().get(name).map(|value| value.to_str().unwrap_or_default())
 }
 
 /// Has the browser forget its cookie.
-pub(super) fn clear(state: &State, request: &HttpRequest) {
+fn clear(state: &State, request: &HttpRequest) {
     put(state, request, "", 0);
 }
 
@@ -70,17 +88,24 @@ pub(super) async fn authenticate(state: &State, request: &HttpRequest, cookie: R
     let caller = match state.authenticator.authenticate_cookie(&cookie).await {
         Ok(caller) => caller,
         Err(error) => {
-            if matches!(error, AuthenticationError::Invalid(_)) {
+            if counts_no_more(&error) {
                 clear(state, request);
             }
             return Err(error.into());
         }
     };
-    match state.sessions.renew(&caller, origin).await {
-        Ok(Some(expires_at)) => set(state, request, &Cookie { secret: cookie, expires_at }, state.sources.now()),
-        Ok(None) => {}
-        // It is still good; the next request tries again.
-        Err(error) => tracing::warn!(%error, "a session was not renewed"),
+    // A page of another site may show one of ours, such as a picture. That is no use of it.
+    if matches!(header(request, SEC_FETCH_SITE), None | Some("same-origin" | "none")) {
+        match state.sessions.renew(&caller, origin).await {
+            Ok(Some(expires_at)) => set(state, request, &Cookie { secret: cookie, expires_at }),
+            Ok(None) => {}
+            Err(error) if counts_no_more(&error) => {
+                clear(state, request);
+                return Err(error.into());
+            }
+            // It is still good; the next request tries again.
+            Err(error) => tracing::warn!(%error, "a session was not renewed"),
+        }
     }
     Ok(caller)
 }
@@ -94,12 +119,12 @@ pub(super) fn cross_site() -> ApiError {
 /// Whether a browser sent this from a page of this server: it says so itself (`Sec-Fetch-Site`), or where it is too old for that, or the connection too unsafe, it names the
 /// page's origin. No page can set either header.
 pub(super) fn same_origin(state: &State, request: &HttpRequest) -> bool {
-    let header = |name| request.headers().get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
-    match (header(SEC_FETCH_SITE), header(ORIGIN)) {
+    match (header(request, SEC_FETCH_SITE), header(request, ORIGIN)) {
         (Some(site), _) => site == "same-origin",
         (None, Some(origin)) => {
-            let host = header(HOST).unwrap_or_default();
-            origin == state.issuer || origin.split_once("://").is_some_and(|(_, origin)| origin == host)
+            // Without https nobody knows who asks, and the server may be reached by several names.
+            let asked = || header(request, HOST).is_some_and(|host| !host.is_empty() && origin.strip_prefix("http://") == Some(host));
+            origin == state.issuer || !state.is_secure() && asked()
         }
         (None, None) => false,
     }

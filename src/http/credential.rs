@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{AUTHORIZATION, HeaderName, USER_AGENT};
+use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use ipnet::IpNet;
 use serde::Serialize;
@@ -58,11 +58,9 @@ impl Call {
         HttpResponse::NoContent().insert_header((PROPAGATION, format!("live_nodes={live_nodes}, confirmed={confirmed}"))).finish()
     }
 
-    /// Has the browser that asks forget its cookie, where it sent one.
-    pub(super) fn forget_cookie(&self) {
-        if cookie::presented(&self.state, &self.request).is_some() {
-            cookie::clear(&self.state, &self.request);
-        }
+    /// Ends the session of the browser that asks, where it has one: also one that it did not call with.
+    pub(super) async fn end_cookie(&self) -> Result<(), ApiError> {
+        cookie::end(&self.state, &self.request).await
     }
 
     /// Reads a JSON object. To be called once.
@@ -100,8 +98,8 @@ impl FromRequest for Call {
             let wrong = || ApiError::new("internal_error", "the server was put together wrongly");
             let state = request.app_data::<web::Data<State>>().cloned().ok_or_else(wrong)?;
             let origin = origin(&state, &request);
-            // A header wins over a cookie, which may be there without anybody's doing.
-            let cookie = if request.headers().contains_key(AUTHORIZATION) { None } else { cookie::presented(&state, &request) };
+            // A header wins over a cookie, which may be there without anybody's doing. One of another scheme is a proxy's business.
+            let cookie = if has_bearer(&request) { None } else { cookie::presented(&state, &request) };
             let caller = match cookie {
                 Some(cookie) => Box::pin(cookie::authenticate(&state, &request, cookie, &origin)).await?,
                 None => state.authenticator.authenticate(&bearer(&request)?, &origin).await?,
@@ -116,6 +114,12 @@ impl FromRequest for Call {
             Ok(Self { state, caller, origin, request, payload })
         })
     }
+}
+
+/// Whether there is a header for us, well-formed or not.
+fn has_bearer(request: &HttpRequest) -> bool {
+    let scheme = |value: &HeaderValue| value.as_bytes().split(|byte| *byte == b' ').next().map(<[u8]>::to_ascii_lowercase);
+    request.headers().get_all(AUTHORIZATION).any(|value| scheme(value).as_deref() == Some(b"bearer"))
 }
 
 fn bearer(request: &HttpRequest) -> Result<String, ApiError> {

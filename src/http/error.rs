@@ -8,6 +8,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
+use crate::domain::api_key::without_keys;
 use crate::domain::id::RequestId;
 use crate::service::{AuthenticationError, LoginError, ManagementError, PasswordError, SigningError};
 use crate::store::StoreError;
@@ -168,7 +169,9 @@ impl ApiError {
         set("type", json!("about:blank"));
         set("title", json!(title));
         set("status", json!(status));
-        set("detail", json!(self.detail));
+        // It may repeat what was sent, and people paste keys where they do not belong.
+        let detail = without_keys(&self.detail);
+        set("detail", json!(detail));
         set("code", json!(code));
         set("request_id", json!(request_id));
         if !self.fields.is_empty() {
@@ -177,7 +180,7 @@ impl ApiError {
         }
         if self.login {
             set("error", json!(oauth));
-            set("error_description", json!(self.detail));
+            set("error_description", json!(detail));
         }
 
         let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));

@@ -148,7 +148,7 @@ pub(super) async fn sign_in(state: &State, request: &HttpRequest, form: &mut For
 /// Ends the session whose cookie or token this is. Asked with a key, or with a key's token, there is nothing to end, and that is no error.
 pub(super) async fn logout(call: Call) -> Result<HttpResponse, ApiError> {
     call.state.sessions.sign_out(&call.caller, call.origin.clone()).await?;
-    call.forget_cookie();
+    call.end_cookie().await?;
     Ok(call.done().await)
 }
 

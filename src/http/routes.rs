@@ -110,15 +110,15 @@ table! {
     }
     "/users/me/sessions" {
         GET sessions::list, Credential, "the caller's own sign-ins, the newest first",
-            lists::<sessions::SessionBody>();
+            lists::<sessions::SessionBody>().or(&["access_denied"]);
     }
     "/users/me/sessions/end_others" {
         POST sessions::end_others, Credential, "end them all but the one that asks",
-            ends();
+            ends().or(&["access_denied"]);
     }
     "/users/me/sessions/{session}" {
         DELETE sessions::end, Credential, "end one, and its tokens",
-            removes();
+            ends().or(&["access_denied"]);
     }
     "/api/v1/organizations" {
         GET organizations::list, Credential, "the caller's own; with `platform.manage`, all",

@@ -144,6 +144,12 @@ impl Caller {
         }
     }
 
+    /// Whether they called with a token that says less than all that they may do.
+    #[must_use]
+    pub const fn is_narrowed(&self) -> bool {
+        self.bound.is_some()
+    }
+
     /// Whose sign-ins are theirs.
     pub(super) fn session_holder(&self) -> SessionHolder {
         match &self.principal {

@@ -29,11 +29,15 @@ impl Sessions {
     /// Has the sign-in in a browser that the caller called with last longer, where that is due. Returns until when it does now.
     ///
     /// # Errors
-    /// Where the database fails; then it lasts as long as before.
+    /// Where it is over by now. Where the database fails, it lasts as long as before.
     pub async fn renew(&self, caller: &Caller, origin: &Origin) -> Result<Option<Timestamp>, AuthenticationError> {
         let now = self.context.sources.latest();
-        let Some((session, expires_at)) = caller.session().and_then(|session| Some((session, session.renewed(now)?))) else { return Ok(None) };
+        if caller.session().and_then(|session| session.renewed(now)).is_none() {
+            return Ok(None);
+        }
         let (mut tx, caller) = self.begin(caller).await?;
+        // Of several requests at once, one renews it.
+        let Some((session, expires_at)) = caller.session().and_then(|session| Some((session, session.renewed(now)?))) else { return Ok(None) };
         // Its status ends with the key, where that ends before.
         let ends_at = match &caller.principal {
             Principal::ServiceAccount(credential) => credential.value.ends_at().map_or(expires_at, |end| end.min(expires_at)),
@@ -57,10 +61,10 @@ impl Sessions {
     /// # Errors
     /// Where the database fails.
     pub async fn end(&self, caller: &Caller, id: SessionId, origin: Origin) -> Result<bool, AuthenticationError> {
-        if !self.list(caller).await?.iter().any(|found| found.session.id == id) {
+        let (mut tx, caller) = self.begin(caller).await?;
+        if !tx.is_session_of(caller.session_holder(), id).await? {
             return Ok(false);
         }
-        let (mut tx, caller) = self.begin(caller).await?;
         tx.delete_session(caller.session_holder(), id, self.context.sources.now()).await?;
         self.finish(tx, &caller, Action::SessionEnd, origin, Some(json!({ "session_id": id }))).await?;
         Ok(true)
@@ -85,6 +89,7 @@ impl Sessions {
         let Some(Session { id, .. }) = caller.session() else { return Ok(()) };
         let mut tx = self.context.store.begin().await?;
         // Without looking at the caller again: whoever was deactivated meanwhile may end what they began, too.
+        tx.lock_session_holder(caller.organization().id, caller.session_holder()).await?;
         tx.delete_session(caller.session_holder(), id, self.context.sources.now()).await?;
         self.finish(tx, caller, Action::UserSignOut, origin, None).await
     }
@@ -92,9 +97,7 @@ impl Sessions {
     /// Begins a change of the caller's sign-ins, and looks at the caller again.
     async fn begin(&self, caller: &Caller) -> Result<(Tx, Caller), AuthenticationError> {
         let mut tx = self.context.store.begin().await?;
-        if let Principal::ServiceAccount(credential) = &caller.principal {
-            tx.lock_service_account(credential.organization.id, credential.account.id).await?;
-        }
+        tx.lock_session_holder(caller.organization().id, caller.session_holder()).await?;
         let caller = caller.again(&mut tx, self.context.sources.latest()).await?;
         Ok((tx, caller))
     }

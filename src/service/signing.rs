@@ -331,9 +331,11 @@ impl Signing {
 
     /// How many tokens, at most, the withdrawn keys have signed that have not expired: of all algorithms. Nothing where that takes too long to find out.
     pub async fn count_ended(&self, rotated: &Rotated) -> Option<i64> {
-        if rotated.withdrawn.is_empty() {
-            return Some(0);
-        }
+        if rotated.withdrawn.is_empty() { Some(0) } else { self.count_outstanding().await }
+    }
+
+    /// How many tokens, at most, have not expired: of all organizations and algorithms. Nothing where that takes too long to find out.
+    pub async fn count_outstanding(&self) -> Option<i64> {
         let counted = tokio::time::timeout(COUNT_FOR, self.store.count_tokens_that_count(self.sources.now())).await;
         counted.ok()?.ok()
     }

@@ -1,10 +1,11 @@
-//! What is done now and then in the background: uses are written, old audit events pruned, and signing keys take turns.
+//! What is done now and then in the background: uses are written, old audit events pruned, sign-ins forgotten, and signing keys take turns.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::usage::Usage;
 use super::{Signing, SigningError, Sources};
+use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError};
 
 /// How often uses are written.
@@ -13,8 +14,17 @@ const FLUSH_EVERY: Duration = Duration::from_secs(2);
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 /// How often it is looked whether signing keys are due.
 const TURN_EVERY: Duration = Duration::from_mins(1);
-/// How many events are deleted in one transaction: others write in between.
+/// After what time a sign-in that is over is forgotten: a clock that is ahead is not to end anybody's.
+const FORGOTTEN: Duration = Duration::from_hours(24);
+/// How many events or sign-ins are deleted in one transaction: others write in between.
 const PRUNE_BATCH: i64 = 1_000;
+
+/// What gets old.
+#[derive(Clone, Copy)]
+enum Old {
+    Events,
+    Sessions,
+}
 
 /// The work in the background.
 #[derive(Clone, Debug)]
@@ -38,8 +48,9 @@ impl Upkeep {
     pub async fn run(&self) {
         let flushing = every(FLUSH_EVERY, || self.flush(false));
         let pruning = every(PRUNE_EVERY, || async { self.prune().await.map(drop) });
+        let forgetting = every(PRUNE_EVERY, || async { self.forget_sessions().await.map(drop) });
         let turning = every(TURN_EVERY, || self.take_turns());
-        tokio::join!(flushing, pruning, turning);
+        tokio::join!(flushing, pruning, forgetting, turning);
     }
 
     /// Makes and retires signing keys where it is time.
@@ -65,10 +76,26 @@ impl Upkeep {
     pub async fn prune(&self) -> Result<u64, StoreError> {
         let Some(retention) = self.retention else { return Ok(0) };
         let before = self.sources.now().minus(retention);
+        self.prune_before(Old::Events, before).await
+    }
+
+    /// Forgets the sign-ins that have long been over, a batch at a time. Returns how many.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn forget_sessions(&self) -> Result<u64, StoreError> {
+        let before = self.sources.now().minus(FORGOTTEN);
+        self.prune_before(Old::Sessions, before).await
+    }
+
+    async fn prune_before(&self, old: Old, before: Timestamp) -> Result<u64, StoreError> {
         let mut pruned = 0;
         loop {
             let mut tx = self.store.begin().await?;
-            let batch = tx.prune_events(before, PRUNE_BATCH).await?;
+            let batch = match old {
+                Old::Events => tx.prune_events(before, PRUNE_BATCH).await?,
+                Old::Sessions => tx.prune_sessions(before, PRUNE_BATCH).await?,
+            };
             tx.commit().await?;
             pruned += batch;
             if batch < PRUNE_BATCH.unsigned_abs() {

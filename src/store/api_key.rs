@@ -74,6 +74,9 @@ statements! {
     INSERT_VALUE = "INSERT INTO api_key_values (id, api_key_id, hash, hint, grant_id, created_at, expires_at, retained_until) \
                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     LIST = select_details!("k.id > $2 AND (k.active = $3 OR CAST($3 AS BOOLEAN) IS NULL) AND (k.name = $4 OR CAST($4 AS TEXT) IS NULL) ORDER BY k.id LIMIT $5");
+    COUNT_OUTLIVING = "SELECT count(*) FROM service_accounts a JOIN api_keys k ON k.service_account_id = a.id \
+                       JOIN api_key_values v ON v.api_key_id = k.id WHERE a.organization_id = $1 AND a.active AND k.active \
+                       AND v.retained_until IS NULL AND (v.expires_at IS NULL OR v.expires_at > $2)";
     // The condition on the account is there for the index that holds it.
     LIST_EXPIRING = "SELECT a.id AS account_id, a.name AS account_name, k.id AS key_id, k.name AS key_name, v.expires_at AS expires_at \
                      FROM service_accounts a JOIN api_keys k ON k.service_account_id = a.id JOIN api_key_values v ON v.api_key_id = k.id \
@@ -322,6 +325,15 @@ impl Store {
             .fetch_all(pool)
             .await)?;
         Ok(rows.into_iter().map(KeyDetails::from).collect())
+    }
+
+    /// Counts the keys of an organization that work and expire later than `than`, or never.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn count_keys_outliving(&self, organization: OrganizationId, than: Timestamp) -> Result<i64, StoreError> {
+        on!(Db, &self.read, |pool| sqlx::query_scalar(COUNT_OUTLIVING).bind(organization.0).bind(than.as_micros()).fetch_one(pool).await)
+            .map_err(StoreError::from)
     }
 
     /// Lists the keys of an organization that work and expire between two times, the first first: at most `limit`.

@@ -48,8 +48,8 @@ macro_rules! exchanges {
     };
 }
 
-/// How many exchanges an organization (`$1`) saw between two ids, or an account (`$4`) of it, read out of indexes alone, however many there are: what is no exchange, and what was refused, is
-/// taken off all that happened, by indexes that hold only that. `$drive` decides whose events all are. (What an account did in another organization, such as making it, is not told from an
+/// How many exchanges an organization (`$1`) saw between two ids, or an account (`$4`) of it. All that happened is counted out of an index alone, however much it is; what is no exchange, and what
+/// was refused, is taken off, by indexes that hold only that. `$drive` decides whose events all are. (What an account did in another organization, such as making it, is not told from an
 /// exchange: nobody does that often.)
 macro_rules! tally {
     ($drive:literal) => {
@@ -412,7 +412,6 @@ impl Tx {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::*;
     use crate::domain::audit::Action;
 
     #[test]

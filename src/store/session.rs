@@ -1,7 +1,5 @@
 //! Sign-ins: of people, and in a browser of service accounts, too.
 
-use std::time::Duration;
-
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -13,12 +11,9 @@ use crate::domain::api_key::ApiKeyHash;
 use crate::domain::audit::Origin;
 use crate::domain::credential::SessionCredential;
 use crate::domain::entity::{Session, SessionDetails};
-use crate::domain::id::{ServiceAccountId, SessionId, UserId};
+use crate::domain::id::{OrganizationId, ServiceAccountId, SessionId, UserId};
 use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
-
-/// After what time a sign-in that is over is forgotten: a clock that is ahead is not to end anybody's.
-const FORGOTTEN: Duration = Duration::from_hours(24);
 
 /// The columns of [`SessionRow`], of a table called `s`.
 macro_rules! session_columns {
@@ -69,7 +64,13 @@ statements! {
     DELETE_OTHERS_OF_USER = "DELETE FROM sessions WHERE user_id = $1 AND id <> $2";
     DELETE_OTHERS_OF_ACCOUNT = concat!("DELETE FROM sessions WHERE id <> $2 AND grant_id IN ", grants_of_account!());
     DELETE = "DELETE FROM sessions WHERE id = $1";
-    DELETE_BEFORE = "DELETE FROM sessions WHERE expires_at <= $1";
+    DELETE_BEFORE = "DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+    IS_OF_USER = "SELECT count(*) > 0 FROM sessions WHERE id = $2 AND user_id = $1";
+    IS_OF_ACCOUNT = concat!("SELECT count(*) > 0 FROM sessions WHERE id = $2 AND grant_id IN ", grants_of_account!());
+    LIST_BEYOND_OF_USER = "SELECT id FROM sessions WHERE user_id = $1 AND cookie_hash IS NOT NULL AND expires_at > $2 ORDER BY id DESC LIMIT 100 OFFSET $3";
+    LIST_BEYOND_OF_ACCOUNT = concat!(
+        "SELECT id FROM sessions WHERE grant_id IN ", grants_of_account!(), " AND expires_at > $2 ORDER BY id DESC LIMIT 100 OFFSET $3"
+    );
 }
 
 #[derive(FromRow)]
@@ -177,7 +178,7 @@ impl Store {
 }
 
 impl Tx {
-    /// Begins a person's sign-in, and forgets those that have long been over. Returns its place in the status lists; nothing where the person was deactivated or got
+    /// Begins a person's sign-in. Returns its place in the status lists; nothing where the person was deactivated or got
     /// another password since `password_version` was read. Comparing a password takes a while, and a reset in between has to count.
     ///
     /// # Errors
@@ -186,7 +187,6 @@ impl Tx {
         let NewSession { session, cookie, origin } = new;
         let rows = on!(Engine, &mut self.engine, |tx| {
             sqlx::query(LOCK_USER).bind(user.0).execute(&mut **tx).await?;
-            sqlx::query(DELETE_BEFORE).bind(session.created_at.minus(FORGOTTEN).as_micros()).execute(&mut **tx).await?;
             sqlx::query(INSERT_OF_USER)
                 .bind(session.id.0)
                 .bind(session.created_at.as_micros())
@@ -208,7 +208,7 @@ impl Tx {
         self.add_status(grant, session.created_at).await.map(Some)
     }
 
-    /// Begins a service account's sign-in with the value of a key that has this grant and stops counting at `ends_at`, and forgets those that have long been over. The
+    /// Begins a service account's sign-in with the value of a key that has this grant and stops counting at `ends_at`. The
     /// account has to be locked. Returns its place in the status lists.
     ///
     /// # Errors
@@ -221,7 +221,6 @@ impl Tx {
     ) -> Result<StatusIndex, StoreError> {
         let NewSession { session, cookie, origin } = new;
         on!(Engine, &mut self.engine, |tx| {
-            sqlx::query(DELETE_BEFORE).bind(session.created_at.minus(FORGOTTEN).as_micros()).execute(&mut **tx).await?;
             sqlx::query(INSERT_OF_KEY)
                 .bind(session.id.0)
                 .bind(session.created_at.as_micros())
@@ -246,8 +245,9 @@ impl Tx {
     pub async fn renew_session(&mut self, holder: SessionHolder, id: SessionId, expires_at: Timestamp, ends_at: Timestamp) -> Result<(), StoreError> {
         self.note_change(holder.id());
         on!(Engine, &mut self.engine, |tx| {
-            sqlx::query(RENEW).bind(id.0).bind(expires_at.as_micros()).execute(&mut **tx).await?;
+            // In this order, as where a sign-in is ended, so that the two never wait for each other.
             sqlx::query(RENEW_STATUS).bind(id.0).bind(ends_at.as_micros()).execute(&mut **tx).await?;
+            sqlx::query(RENEW).bind(id.0).bind(expires_at.as_micros()).execute(&mut **tx).await?;
         });
         Ok(())
     }
@@ -285,6 +285,65 @@ impl Tx {
             SessionHolder::ServiceAccount(_) => DELETE_OTHERS_OF_ACCOUNT,
         };
         on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(holder.id()).bind(kept).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
+    }
+
+    /// Whether it is a sign-in of theirs. It may be over.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn is_session_of(&mut self, holder: SessionHolder, id: SessionId) -> Result<bool, StoreError> {
+        let sql = match holder {
+            SessionHolder::User(_) => IS_OF_USER,
+            SessionHolder::ServiceAccount(_) => IS_OF_ACCOUNT,
+        };
+        Ok(on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(sql).bind(holder.id()).bind(id.0).fetch_one(&mut **tx).await)?)
+    }
+
+    /// Ends the oldest of someone's sign-ins in browsers that count at `now`, so that `most` are left. Returns which.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_oldest_sessions(&mut self, holder: SessionHolder, most: i64, now: Timestamp) -> Result<Vec<SessionId>, StoreError> {
+        let sql = match holder {
+            SessionHolder::User(_) => LIST_BEYOND_OF_USER,
+            SessionHolder::ServiceAccount(_) => LIST_BEYOND_OF_ACCOUNT,
+        };
+        let ids: Vec<Uuid> = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(sql)
+            .bind(holder.id())
+            .bind(now.as_micros())
+            .bind(most)
+            .fetch_all(&mut **tx)
+            .await)?;
+        let ids: Vec<SessionId> = ids.into_iter().map(SessionId).collect();
+        for id in &ids {
+            self.delete_session(holder, *id, now).await?;
+        }
+        Ok(ids)
+    }
+
+    /// Forgets at most `limit` of the sign-ins that were over by `before`. Returns how many.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn prune_sessions(&mut self, before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+        on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_BEFORE)
+            .bind(before.as_micros())
+            .bind(limit)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected()))
+        .map_err(StoreError::from)
+    }
+
+    /// Keeps others from changing whose sign-in it is until the transaction ends.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn lock_session_holder(&mut self, organization: OrganizationId, holder: SessionHolder) -> Result<(), StoreError> {
+        match holder {
+            SessionHolder::User(id) => self.lock_user(id).await,
+            SessionHolder::ServiceAccount(id) => self.lock_service_account(organization, id).await.map(drop),
+        }
     }
 
     /// Finds a sign-in of a person in this transaction, and keeps others from changing the person until it ends.

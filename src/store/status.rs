@@ -8,6 +8,13 @@ use crate::domain::id::{ApiKeyId, OrganizationId, ServiceAccountId, SessionId, U
 use crate::domain::status::{REUSED_AFTER, SHOWN_FOR, StatusIndex};
 use crate::domain::time::Timestamp;
 
+/// Whether tokens of an entry may still count somewhere: what ended by itself an hour ago by this clock, which may be ahead of those of others.
+macro_rules! may_be_in_use {
+    () => {
+        "NOT ended AND (ends_at IS NULL OR ends_at > $2 - 3600000000)"
+    };
+}
+
 /// Ends those of the grants that `$grants` selects by `$1`, and of the sign-ins with them.
 macro_rules! end {
     ($grants:literal) => {
@@ -16,7 +23,8 @@ macro_rules! end {
             $grants,
             " UNION ALL SELECT id FROM sessions WHERE grant_id IN (",
             $grants,
-            ")) AND (ends_at IS NULL OR ends_at > $2)"
+            ")) AND ",
+            may_be_in_use!()
         )
     };
 }
@@ -35,11 +43,15 @@ statements! {
     END_RETAINED = end!("SELECT grant_id FROM api_key_values WHERE api_key_id = $1 AND retained_until IS NOT NULL");
     END_ACCOUNT = end!("SELECT v.grant_id FROM api_key_values v JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1");
     END_USER = end!("SELECT id FROM sessions WHERE user_id = $1");
-    END_OTHERS_OF_USER = "UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (SELECT id FROM sessions WHERE user_id = $1 AND id <> $3) \
-                          AND (ends_at IS NULL OR ends_at > $2)";
-    END_OTHERS_OF_ACCOUNT = "UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (SELECT s.id FROM sessions s \
-                             JOIN api_key_values v ON v.grant_id = s.grant_id JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1 AND s.id <> $3) \
-                             AND (ends_at IS NULL OR ends_at > $2)";
+    END_OTHERS_OF_USER = concat!(
+        "UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (SELECT id FROM sessions WHERE user_id = $1 AND id <> $3) AND ",
+        may_be_in_use!()
+    );
+    END_OTHERS_OF_ACCOUNT = concat!(
+        "UPDATE status_entries SET ends_at = $2, ended = TRUE WHERE grant_id IN (SELECT s.id FROM sessions s JOIN api_key_values v ON v.grant_id = s.grant_id \
+         JOIN api_keys k ON k.id = v.api_key_id WHERE k.service_account_id = $1 AND s.id <> $3) AND ",
+        may_be_in_use!()
+    );
     END_ORGANIZATION = end!("SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id WHERE u.organization_id = $1");
     // Somebody may have ended it by a clock that is ahead of this node's.
     LIST_ENDED = "SELECT idx FROM status_entries WHERE outlived AND ends_at > $1 AND ends_at <= $2 UNION SELECT idx FROM status_entries WHERE ended AND ends_at > $1";

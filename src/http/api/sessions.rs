@@ -34,7 +34,16 @@ pub(crate) struct SessionBody {
     user_agent: Option<String>,
 }
 
+/// Whoever was given a token for something else only is to end nobody's sign-ins.
+fn refuse_narrowed(call: &Call) -> Result<(), ApiError> {
+    if call.caller.is_narrowed() {
+        return Err(ApiError::new("access_denied", "this token was issued for a scope only, and sign-ins are not in it; use one without a scope"));
+    }
+    Ok(())
+}
+
 pub(crate) async fn list(call: Call) -> Result<Json<Items<SessionBody>>, ApiError> {
+    refuse_narrowed(&call)?;
     let current = call.caller.session().map(|session| session.id);
     let found = call.state.sessions.list(&call.caller).await?;
     Ok(Json(Items::all(found.into_iter().map(|SessionDetails { session, address, user_agent }| SessionBody {
@@ -50,14 +59,19 @@ pub(crate) async fn list(call: Call) -> Result<Json<Items<SessionBody>>, ApiErro
 }
 
 pub(crate) async fn end(call: Call, session: Path<String>) -> Result<HttpResponse, ApiError> {
+    refuse_narrowed(&call)?;
     let found = match session.parse::<SessionId>() {
         Ok(id) => call.state.sessions.end(&call.caller, id, call.origin.clone()).await?,
         Err(_) => false,
     };
+    if call.caller.session().is_some_and(|current| current.id.to_string() == *session) {
+        call.end_cookie().await?;
+    }
     if found { Ok(call.done().await) } else { Err(ApiError::new("not_found", format!("there is no sign-in {session} of yours; it may be over"))) }
 }
 
 pub(crate) async fn end_others(call: Call) -> Result<HttpResponse, ApiError> {
+    refuse_narrowed(&call)?;
     call.state.sessions.end_others(&call.caller, call.origin.clone()).await?;
     Ok(call.done().await)
 }

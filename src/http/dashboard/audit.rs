@@ -165,6 +165,7 @@ impl Party {
             "user" => Some("people"),
             _ => None,
         };
+        let name = if kind == "hourpass" { "Hourpass".to_owned() } else { name };
         Self { name, bot: kind == "service_account", href: folder.zip(id).map(|(folder, id)| format!("/{folder}/{id}")) }
     }
 }

@@ -104,7 +104,7 @@ fn bar(index: usize, counted: &Counted, month: bool, top: i64) -> Bar {
     let time = if month {
         written(counted.from, "%-d %B %Y")
     } else {
-        format!("{} to {}", written(counted.from, "%-d %B, %H:%M"), written(counted.from.plus(Duration::from_hours(1)), "%H:%M"))
+        format!("{} to {}", written(counted.from, "%-d %b, %H:%M"), written(counted.from.plus(Duration::from_hours(1)), "%H:%M"))
     };
     Bar {
         time,
@@ -169,7 +169,7 @@ mod tests {
             assert!(bar.refused_at.0 >= 0 && bar.refused_at.0 + bar.refused_at.1 == bar.granted_at.0, "{bar:?}");
             assert_eq!(bar.granted_at.0 + bar.granted_at.1, HEIGHT);
             assert_eq!((bar.granted_at.1 > 0, bar.refused_at.1 > 0), (granted > 0, refused > 0));
-            assert_eq!(bar.time, "1 January, 00:00 to 01:00");
+            assert_eq!(bar.time, "1 Jan, 00:00 to 01:00");
         }
     }
 }

@@ -64,8 +64,13 @@ pub(in crate::http) fn error_page(request: Option<&HttpRequest>, error: &ApiErro
     if let (401, Some(request)) = (status.as_u16(), request) {
         return see_other(&format!("/sign-in?next={}", utf8_percent_encode(&back_to(request), NON_ALPHANUMERIC)));
     }
-    let shown =
-        Shown { status: status.as_u16(), title: error.title(), detail: sentence(error.detail()), advice: advice(status.as_u16()), request_id };
+    let shown = Shown {
+        status: status.as_u16(),
+        title: error.title(),
+        detail: sentence(error.detail()),
+        advice: advice(status.as_u16(), error.code()),
+        request_id,
+    };
     let frame = request.and_then(|request| request.extensions().get::<Frame>().cloned());
     let plain = error.render(request_id);
     let shown = match &frame {
@@ -91,8 +96,9 @@ fn back_to(request: &HttpRequest) -> String {
     }
 }
 
-fn advice(status: u16) -> &'static str {
+fn advice(status: u16, code: &str) -> &'static str {
     match status {
+        403 if code == "cross_site_request" => "Open the page here, at this address, and do it there.",
         403 => "Ask an administrator of your organization for a role that includes it.",
         404 | 405 => "It may have been deleted or renamed. Go back, or look for it in its list.",
         429 => "Wait a little, then try again.",

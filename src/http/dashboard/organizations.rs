@@ -12,6 +12,7 @@ use super::super::api::page::Asked;
 use super::super::body::Form;
 use super::super::error::ApiError;
 use super::ask::{Question, ask};
+use super::chart::grouped;
 use super::frame::Frame;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
@@ -31,6 +32,8 @@ struct OwnView<'a> {
     frame: &'a Frame,
     organization: &'a Organization,
     made: Moment,
+    /// How many keys live longer than is allowed now, where the visitor may see keys and there is a maximum.
+    beyond: Option<String>,
     entered: &'a Policy,
     mistakes: &'a Mistakes,
     may_change: bool,
@@ -77,15 +80,18 @@ fn days(fields: &mut Fields, field: &'static str, text: &str) -> Option<Option<u
 }
 
 pub(super) async fn own(visit: Visit) -> Result<HttpResponse, ApiError> {
-    show_own(&visit, &Policy::of(visit.call.caller.organization()), &Mistakes::default())
+    show_own(&visit, &Policy::of(visit.call.caller.organization()), &Mistakes::default()).await
 }
 
-fn show_own(visit: &Visit, entered: &Policy, mistakes: &Mistakes) -> Result<HttpResponse, ApiError> {
+async fn show_own(visit: &Visit, entered: &Policy, mistakes: &Mistakes) -> Result<HttpResponse, ApiError> {
     let organization = visit.call.caller.organization();
+    let counts = visit.may(&Permission::SERVICE_ACCOUNTS_READ);
+    let beyond = if counts { visit.management().count_keys_beyond_policy(&visit.call.caller).await? } else { None };
     let view = OwnView {
         frame: &visit.frame,
         organization,
         made: visit.moment(organization.created_at),
+        beyond: beyond.filter(|count| *count > 0).map(grouped),
         entered,
         mistakes,
         may_change: visit.may(&Permission::ORGANIZATIONS_MANAGE),
@@ -98,7 +104,7 @@ pub(super) async fn change(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     let entered = Policy::read(&mut visit.form().await?)?;
     match do_change(&visit, &entered).await {
         Ok(()) => Ok(visit.done(OWN, "saved").await),
-        Err(error) => show_own(&visit, &entered, &Mistakes::of(error, "name")?),
+        Err(error) => show_own(&visit, &entered, &Mistakes::of(error, "name")?).await,
     }
 }
 

@@ -142,7 +142,7 @@ fn refusal(visit: &Visit, event: StoredEvent) -> Refusal {
         href: event.actor_id.filter(|_| bot).map(|id| format!("/service-accounts/{id}")),
         actor: event.actor_name,
         bot,
-        what: format!("{} {}", words::action(&event.action), event.target_name),
+        what: format!("{} {}", words::action(&event.action), if event.target_kind == "hourpass" { "Hourpass" } else { &event.target_name }),
         why: event.reason.as_deref().map(words::reason).unwrap_or_default().to_owned(),
         address: event.address,
     }

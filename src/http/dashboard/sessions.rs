@@ -25,6 +25,7 @@ const PATH: &str = "/sessions";
 #[template(path = "sessions.html")]
 struct View<'a> {
     frame: &'a Frame,
+    about: &'static str,
     rows: Vec<Row>,
     /// Whether there are others than the one that asks.
     others: bool,
@@ -56,7 +57,12 @@ async fn show(visit: &Visit, mistakes: &Mistakes) -> Result<HttpResponse, ApiErr
     let current = caller.session().map(|session| session.id);
     let rows: Vec<_> = visit.call.state.sessions.list(caller).await?.into_iter().map(|details| row(visit, details, current)).collect();
     let (others, person) = (rows.iter().any(|row| !row.current), matches!(caller.principal, Principal::User(_)));
-    visit.show_with(mistakes.status(), &View { frame: &visit.frame, rows, others, person, mistakes })
+    let about = if person {
+        "Where you are signed in. End what you do not know."
+    } else {
+        "Where somebody is signed in with a browser as this service account, by one of its API keys. End what you do not know."
+    };
+    visit.show_with(mistakes.status(), &View { frame: &visit.frame, about, rows, others, person, mistakes })
 }
 
 fn row(visit: &Visit, SessionDetails { session, address, user_agent }: SessionDetails, current: Option<SessionId>) -> Row {
@@ -101,7 +107,7 @@ pub(super) async fn end(visit: Visit, session: Path<String>) -> Result<HttpRespo
         return Err(gone(&session));
     }
     if own {
-        visit.call.forget_cookie();
+        visit.call.end_cookie().await?;
         return Ok(visit.done("/sign-in", "signed_out").await);
     }
     Ok(visit.done(PATH, "ended").await)
@@ -129,7 +135,7 @@ pub(super) async fn change_password(mut visit: Visit) -> Result<HttpResponse, Ap
     let mut form = visit.form().await?;
     match replace_password(&visit, &mut form).await {
         Ok(()) => {
-            visit.call.forget_cookie();
+            visit.call.end_cookie().await?;
             Ok(visit.done("/sign-in", "password_changed").await)
         }
         Err(error) => show(&visit, &Mistakes::of(error, "password")?).await,

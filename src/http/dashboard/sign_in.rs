@@ -13,6 +13,7 @@ use super::super::{State, cookie, login};
 use super::frame;
 use super::mistakes::sentence;
 use super::visit::{Visit, page, see_other};
+use crate::domain::api_key::without_keys;
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -26,13 +27,14 @@ struct SignIn<'a> {
     notice: Option<&'a str>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct SignInQuery {
+#[derive(Default, Deserialize)]
+struct SignInQuery {
     next: Option<String>,
 }
 
 /// The form, empty. Who is signed in already goes on.
-pub(super) async fn show(state: Data<State>, request: HttpRequest, query: Query<SignInQuery>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn show(state: Data<State>, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let query = Query::<SignInQuery>::from_query(request.query_string()).map(Query::into_inner).unwrap_or_default();
     let next = own_path(query.next.as_deref().unwrap_or("/"));
     if let Some(cookie) = cookie::presented(&state, &request)
         && state.authenticator.authenticate_cookie(&cookie).await.is_ok()
@@ -56,6 +58,8 @@ pub(super) async fn sign_in(state: Data<State>, request: HttpRequest, payload: P
         Ok(()) => Ok(see_other(own_path(&next))),
         Err(error) => {
             let (status, error) = (error.status(), sentence(error.detail()));
+            // People paste keys into the wrong field.
+            let username = without_keys(&username);
             page(status, &SignIn { next: own_path(&next), username: &username, error: Some(&error), notice: None })
         }
     }
@@ -64,7 +68,7 @@ pub(super) async fn sign_in(state: Data<State>, request: HttpRequest, payload: P
 /// Signs out.
 pub(super) async fn sign_out(visit: Visit) -> Result<HttpResponse, ApiError> {
     visit.call.state.sessions.sign_out(&visit.call.caller, visit.call.origin.clone()).await?;
-    visit.call.forget_cookie();
+    visit.call.end_cookie().await?;
     visit.call.state.follower.confirm().await;
     Ok(see_other("/sign-in?notice=signed_out"))
 }

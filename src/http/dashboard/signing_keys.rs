@@ -6,6 +6,7 @@ use askama::Template;
 
 use super::super::error::ApiError;
 use super::ask::{Question, ask};
+use super::chart::grouped;
 use super::frame::Frame;
 use super::moment::Moment;
 use super::visit::Visit;
@@ -93,6 +94,12 @@ pub(super) async fn rotate(visit: Visit, algorithm: Path<String>) -> Result<Http
 
 pub(super) async fn ask_to_withdraw(visit: Visit, algorithm: Path<String>) -> Result<HttpResponse, ApiError> {
     let algorithm = parse(&algorithm)?;
+    let count = match visit.call.state.signing.count_outstanding().await {
+        Some(0) => "No token that was issued counts now.".to_owned(),
+        Some(1) => "At most 1 token counts now.".to_owned(),
+        Some(count) => format!("At most {} tokens count now, those signed with other keys among them.", grouped(count)),
+        None => "How many tokens count now could not be found out in time: many.".to_owned(),
+    };
     ask(
         &visit,
         Question {
@@ -105,6 +112,7 @@ pub(super) async fn ask_to_withdraw(visit: Visit, algorithm: Path<String>) -> Re
                     "Every token that was signed with {algorithm} ends, of all organizations: at Hourpass at once, at resource services as soon as they read the public keys again. \
                      Machines that exchange their API keys again get new tokens; API keys and sessions in browsers stay."
                 ),
+                count,
             ],
             action: format!("{PATH}/{algorithm}/withdraw"),
             button: format!("Withdraw the {algorithm} key"),

@@ -8,6 +8,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use askama::Template;
+use percent_encoding::{CONTROLS, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
 use super::super::body::Form;
@@ -115,5 +116,7 @@ pub(in crate::http) fn page(status: StatusCode, view: &impl Template) -> Result<
 
 /// To be asked for with `GET`, whatever the method was.
 pub(in crate::http) fn see_other(target: &str) -> HttpResponse {
+    // A header is ASCII.
+    let target = utf8_percent_encode(target, CONTROLS).to_string();
     HttpResponse::SeeOther().insert_header((LOCATION, target)).insert_header((CACHE_CONTROL, "no-store")).finish()
 }

@@ -188,6 +188,21 @@ mod tests {
         assert_eq!(document(), document());
     }
 
+    /// Tests and the program are compiled with different features of `serde_json`, which decide in which order an object has its members.
+    #[test]
+    fn the_order_of_examples_does_not_depend_on_what_else_is_compiled() {
+        fn check(value: &serde_json::Value) {
+            for (name, member) in value.as_object().into_iter().flatten() {
+                if ["example", "examples", "value"].contains(&name.as_str()) {
+                    assert_eq!(member.to_string(), schemas::sorted(member).to_string());
+                }
+                check(member);
+            }
+            value.as_array().into_iter().flatten().for_each(check);
+        }
+        check(&serde_json::from_str(&document()).unwrap());
+    }
+
     #[test]
     fn no_two_types_have_one_name() {
         assert_eq!(build().1, Vec::<String>::new());

@@ -61,7 +61,7 @@ impl Schemas {
         self.add::<T>(Direction::Answer)
     }
 
-    /// A page of a list: [`Items`](super::super::api::Items).
+    /// A page of a list, as `api::page::Items` writes it.
     pub(super) fn list<T: ToSchema>(&mut self) -> RefOr<Schema> {
         let item = self.answer::<T>();
         let description = "What to send as `cursor` for the next page; null at the end.";
@@ -174,7 +174,7 @@ impl Schemas {
 }
 
 /// The same value with the members of objects in the order of their names: how `serde_json` orders them depends on what else is compiled.
-fn sorted(value: &Value) -> Value {
+pub(super) fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
             let members: BTreeMap<_, _> = members.iter().map(|(name, value)| (name.clone(), sorted(value))).collect();
@@ -202,7 +202,7 @@ fn tidy(schema: RefOr<Schema>, parts: &Parts, direction: Direction) -> RefOr<Sch
             if let ArrayItems::RefOrSchema(item) = array.items {
                 array.items = ArrayItems::RefOrSchema(Box::new(tidy(*item, parts, direction)));
             }
-            array.examples.extend(array.example.take());
+            array.examples = examples(array.examples, array.example.take());
             Schema::Array(array).into()
         }
         RefOr::T(Schema::Object(object)) => Schema::Object(tidy_object(object, parts, direction)).into(),
@@ -230,7 +230,7 @@ fn tidy_choice(mut choice: OneOf, parts: &Parts, direction: Direction) -> RefOr<
 fn tidy_object(mut object: Object, parts: &Parts, direction: Direction) -> Object {
     let properties = std::mem::take(&mut object.properties);
     object.properties = properties.into_iter().map(|(name, property)| (name, tidy(property, parts, direction))).collect();
-    object.examples.extend(object.example.take());
+    object.examples = examples(object.examples, object.example.take());
     object.additional_properties = object.additional_properties.map(|additional| match *additional {
         AdditionalProperties::RefOr(schema) => Box::new(AdditionalProperties::RefOr(tidy(schema, parts, direction))),
         free @ AdditionalProperties::FreeForm(_) => Box::new(free),
@@ -253,7 +253,13 @@ fn closed(mut object: Object) -> Object {
     object
 }
 
+/// The examples of a schema, in the form of OpenAPI 3.1.
+fn examples(examples: Vec<Value>, example: Option<Value>) -> Vec<Value> {
+    examples.iter().chain(&example).map(sorted).collect()
+}
+
 fn described(mut word: Object, description: Option<String>) -> Object {
+    word.examples = examples(word.examples, word.example.take());
     if let Some(description) = description.filter(|text| !text.is_empty()) {
         word.description = Some(description);
     }

@@ -25,6 +25,9 @@ pub enum LoginError {
     /// Too many sign-ins at once.
     #[error("too many sign-ins at once; try again in a second")]
     Busy,
+    /// Too many sessions were begun.
+    #[error("you have begun many sessions in a browser within a minute; try again in a minute, or ask with a script, which needs none")]
+    TooManySessions,
     /// No such workspace in the caller's organization.
     #[error("there is no workspace {0} in your organization; check the name, or leave it out for a token for Hourpass itself")]
     InvalidTarget(String),
@@ -63,7 +66,7 @@ impl LoginError {
         match self {
             Self::NoKey | Self::UnknownKey | Self::WrongPassword => "invalid_credentials",
             Self::Refused(refusal) => refusal.code(),
-            Self::Busy => "too_many_requests",
+            Self::Busy | Self::TooManySessions => "too_many_requests",
             Self::InvalidTarget(_) | Self::NoTarget => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::InvalidScope(_) => "invalid_scope",

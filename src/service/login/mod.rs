@@ -7,9 +7,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::Context;
 use super::memory::{Known, WorkspaceName};
@@ -29,7 +30,7 @@ use crate::domain::signing::SigningAlgorithm;
 use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
-use crate::store::{Holder, NewSession, StoreError, StoredPassword, Tx};
+use crate::store::{Holder, NewSession, SessionHolder, StoreError, StoredPassword, Tx};
 
 pub use error::LoginError;
 
@@ -134,6 +135,13 @@ impl Subject {
         }
     }
 
+    fn target(&self) -> Target {
+        match self {
+            Self::Key(known) => Target::from(&known.credential.account),
+            Self::User { stored, .. } => Target::from(&stored.holder.user),
+        }
+    }
+
     fn check(&self, now: Timestamp) -> Result<(), Refusal> {
         match self {
             Self::Key(known) => known.credential.check(now),
@@ -181,7 +189,15 @@ pub struct Login {
     longest_session: Duration,
     /// Refusals of people and keys that nobody knows are anybody's to cause, so only so many of them are kept.
     strangers: DefaultDirectRateLimiter,
+    /// Who began sessions in a browser just now.
+    beginners: DefaultKeyedRateLimiter<Uuid>,
 }
+
+/// How many sessions in a browser someone may begin a minute, and have at once: each takes a place in the status lists for a day.
+const SESSIONS_A_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
+const MOST_SESSIONS: i64 = 100;
+/// Those with more than so many others are forgotten when their minute is over.
+const REMEMBERED_HOLDERS: usize = 10_000;
 
 /// How many refusals of strangers are kept a second, and at once.
 const STRANGERS_A_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
@@ -192,7 +208,8 @@ impl Login {
     #[must_use]
     pub fn new(context: Context, passwords: Passwords, recorder: Recorder, longest_session: Duration) -> Self {
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
-        Self { context, passwords, recorder, longest_session, strangers }
+        let beginners = RateLimiter::keyed(Quota::per_minute(SESSIONS_A_MINUTE));
+        Self { context, passwords, recorder, longest_session, strangers, beginners }
     }
 
     /// Issues a token, after its record is durable.
@@ -317,6 +334,9 @@ impl Login {
         let mut actor = subject.actor();
         // A session may do all that its holder may, so whoever asks for less gets none.
         let browser = browser && permitted.workspace.is_none() && !permitted.held.narrowed;
+        if let Some(id) = actor.id.filter(|_| browser) {
+            self.check_beginner(id)?;
+        }
         let cookie = browser.then(|| RawApiKey::generate(&KeyPrefix::session(), self.context.sources.random()));
         let (status, sign_in) = match subject {
             Subject::Key(known) if !browser => match known.credential.status {
@@ -326,14 +346,16 @@ impl Login {
             _ => {
                 let id = SessionId::generate(now, self.context.sources.random());
                 actor.session_id = Some(id);
-                let mut session = Session::begin(id, now, browser.then_some(self.longest_session));
-                session.expires_at = session.expires_at.min(now.plus(Duration::from_secs(lifetime.unsigned_abs())));
+                // By the clock that says whether it is over.
+                let begun = self.context.sources.latest();
+                let mut session = Session::begin(id, begun, browser.then_some(self.longest_session));
+                session.expires_at = session.expires_at.min(begun.plus(Duration::from_secs(lifetime.unsigned_abs())));
                 let new = NewSession { session, cookie: cookie.as_ref().map(RawApiKey::hash), origin: &origin };
                 let (tx, status) = Box::pin(self.begin_sign_in(&new, subject)).await?;
                 (status, Some(tx))
             }
         };
-        let cookie = cookie.map(|secret| Cookie { secret, expires_at: now.plus(Session::LIFETIME) });
+        let cookie = cookie.map(|secret| Cookie { secret, expires_at: self.context.sources.latest().plus(Session::LIFETIME) });
         let issued_at = now.as_seconds();
         let subject_id = actor.id.map(|id| id.to_string()).unwrap_or_default();
         let (principal_type, client_id) = match subject {
@@ -412,16 +434,24 @@ impl Login {
         Ok(status)
     }
 
+    /// Refuses who begins too many sessions.
+    fn check_beginner(&self, id: Uuid) -> Result<(), LoginError> {
+        if self.beginners.len() > REMEMBERED_HOLDERS {
+            self.beginners.retain_recent();
+        }
+        self.beginners.check_key(&id).map_err(|_| LoginError::TooManySessions)
+    }
+
     /// Writes a sign-in, and a stronger hash of a person's password, to be committed with the record of the token.
     async fn begin_sign_in(&self, new: &NewSession<'_>, subject: &Subject) -> Result<(Tx, StatusIndex), LoginError> {
         let mut tx = self.context.store.begin().await?;
-        let status = match subject {
+        let (status, holder) = match subject {
             Subject::Key(known) => {
                 let KeyCredential { organization, account, value, .. } = &known.credential;
                 tx.lock_service_account(organization.id, account.id).await?;
                 let found = tx.find_key_credential_by_grant(value.grant).await?.ok_or(LoginError::UnknownKey)?;
                 found.check(self.context.sources.latest())?;
-                tx.insert_key_session(new, value.grant, found.value.ends_at()).await?
+                (tx.insert_key_session(new, value.grant, found.value.ends_at()).await?, SessionHolder::ServiceAccount(account.id))
             }
             Subject::User { stored, rehashed } => {
                 let user = stored.holder.user.id;
@@ -429,9 +459,27 @@ impl Login {
                 if let Some(hash) = rehashed {
                     tx.replace_password_hash(user, stored.version, hash).await?;
                 }
-                status
+                (status, SessionHolder::User(user))
             }
         };
+        let now = self.context.sources.now();
+        let ended =
+            if new.cookie.is_some() { tx.delete_oldest_sessions(holder, MOST_SESSIONS, self.context.sources.latest()).await? } else { Vec::new() };
+        if !ended.is_empty() {
+            let event = Event {
+                id: AuditEventId::generate(now, self.context.sources.random()),
+                organization_id: Some(subject.organization()),
+                occurred_at: now,
+                actor: subject.actor(),
+                action: Action::SessionEnd,
+                target: subject.target(),
+                outcome: Outcome::Granted,
+                origin: new.origin.clone(),
+                token_expires_at: None,
+                details: Some(json!({ "sessions": "the oldest, because there were too many", "session_ids": ended })),
+            };
+            tx.insert_event(&event).await?;
+        }
         Ok((tx, status))
     }
 

@@ -35,4 +35,15 @@ impl Management {
             expiring_keys: self.store.list_expiring_keys(organization, (now, soon), EXPIRING).await?,
         })
     }
+
+    /// How many keys that work live longer than the organization allows for new ones, because they were made before: for ever, or beyond that from now on. Nothing where it allows any.
+    ///
+    /// # Errors
+    /// Where the caller may not.
+    pub async fn count_keys_beyond_policy(&self, caller: &Caller) -> Result<Option<i64>, ManagementError> {
+        require(caller, &Permission::SERVICE_ACCOUNTS_READ, Place::Organization)?;
+        let Some(days) = caller.organization().key_policy.max_days else { return Ok(None) };
+        let latest = self.sources.now().plus(DAY * u32::from(days));
+        Ok(Some(self.store.count_keys_outliving(caller.organization().id, latest).await?))
+    }
 }
