@@ -168,7 +168,8 @@ on_both_engines! {
         let made = admin.post_form(&format!("{path}/keys/new"), &[("name", "deploy"), ("expires", "60")]).await;
         page(&made, 201);
         assert_eq!(works(&app, &shown(&made)).await, 200);
-        assert_eq!(keys(&admin).await[1]["expires_at"], "2026-03-02T00:00:00Z");
+        // The time stands still, so that they are in any order.
+        assert!(keys(&admin).await.iter().any(|key| key["name"] == "deploy" && key["expires_at"] == "2026-03-02T00:00:00Z"));
         // The form sent again makes no second one.
         page(&admin.post_form(&format!("{path}/keys/new"), &[("name", "deploy"), ("expires", "60")]).await, 409);
         for (form, text) in [
@@ -217,7 +218,7 @@ on_both_engines! {
         assert_eq!((works(&app, &first).await, works(&app, &second).await), (200, 200));
         app.upkeep.flush(true).await.unwrap();
         let account = admin.get(&path).await;
-        says(&account, &["The old value <code>", "was last used", &format!("{key}/retained#end"), "Rotated"], &[]);
+        says(&account, &["The old value <code>", "was last used", &format!("{key}/retained#end")], &[]);
         // More time, and never beyond what the server allows.
         page(&admin.get(&format!("{key}/retained")).await, 200);
         sent_on(&admin.post_form(&format!("{key}/retained"), &[("retain", "1440")]).await, &format!("{path}?notice=old_extended"));
