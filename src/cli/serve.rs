@@ -49,6 +49,10 @@ Exchange the key for a one-hour token:
 
   curl -d \"password={key}\" {url}/auth/login
 
+Or sign in with a browser, with the key alone or with the email address and the password:
+
+  {url}/
+
 ",
         email = made.admin_email
     )
