@@ -7,7 +7,7 @@ use askama::Template;
 
 use super::super::api::fields::Fields;
 use super::super::error::ApiError;
-use super::ask::{Question, ask};
+use super::confirm::Question;
 use super::frame::Frame;
 use super::mistakes::Mistakes;
 use super::service_account::{find, path_of};
@@ -80,12 +80,13 @@ pub(super) async fn ask_remove(visit: Visit, path: Path<(String, String)>) -> Re
     let (account, team) = find_both(&visit, &path).await?;
     let question = Question {
         title: format!("Remove {} from {}?", account.name, team.name),
-        texts: REMOVAL.map(str::to_owned).to_vec(),
-        action: format!("{}/teams/{}/remove", path_of(&account), team.id),
+        about: REMOVAL.map(str::to_owned).to_vec(),
         button: format!("Remove {}", account.name),
-        back: (&path_of(&account), account.name.as_str()),
+        back: path_of(&account),
+        back_label: account.name.to_string(),
+        danger: true,
     };
-    ask(&visit, question)
+    question.ask(&visit)
 }
 
 pub(super) async fn remove(visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {

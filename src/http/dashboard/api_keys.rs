@@ -30,7 +30,7 @@ const SOON_DAYS: i64 = 30;
 type KeyPath = Path<(String, String)>;
 
 /// A key as the page of its account shows it.
-#[expect(clippy::struct_excessive_bools, reason = "each is a button that is offered or not")]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is offered or not")]
 pub(super) struct KeyRow {
     pub(super) id: ApiKeyId,
     pub(super) name: Name,

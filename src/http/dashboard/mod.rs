@@ -26,7 +26,6 @@
 mod account_teams;
 mod activity;
 mod api_keys;
-mod ask;
 mod assets;
 mod audit;
 mod chart;

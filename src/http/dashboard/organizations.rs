@@ -11,8 +11,8 @@ use super::super::api::fields::Fields;
 use super::super::api::page::Asked;
 use super::super::body::Form;
 use super::super::error::ApiError;
-use super::ask::{Question, ask};
 use super::chart::grouped;
+use super::confirm::Question;
 use super::frame::Frame;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
@@ -223,22 +223,21 @@ fn show_invitation(visit: &Visit, organization: &Organization, email: &str, invi
 
 pub(super) async fn ask_to_delete(visit: Visit, organization: Path<String>) -> Result<HttpResponse, ApiError> {
     let organization = visit.management().find_organization(&visit.call.caller, &Reference::from(organization.as_str())).await?;
-    ask(
-        &visit,
-        Question {
-            title: format!("Delete {}?", organization.name),
-            texts: vec![
-                format!(
-                    "The organization {} is deleted for good, with its people, teams, roles and permissions. Its audit events stay.",
-                    organization.slug
-                ),
-                "Nothing is done while it has workspaces or service accounts: one of its administrators has to delete those first.".to_owned(),
-            ],
-            action: format!("{ALL}/{}/delete", organization.id),
-            button: format!("Delete {}", organization.name),
-            back: (ALL, "Organizations"),
-        },
-    )
+    Question {
+        title: format!("Delete {}?", organization.name),
+        about: vec![
+            format!(
+                "The organization {} is deleted for good, with its people, teams, roles and permissions. Its audit events stay.",
+                organization.slug
+            ),
+            "Nothing is done while it has workspaces or service accounts: one of its administrators has to delete those first.".to_owned(),
+        ],
+        button: format!("Delete {}", organization.name),
+        back: ALL.to_owned(),
+        back_label: "Organizations".to_owned(),
+        danger: true,
+    }
+    .ask(&visit)
 }
 
 pub(super) async fn delete(visit: Visit, organization: Path<String>) -> Result<HttpResponse, ApiError> {

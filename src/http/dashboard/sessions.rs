@@ -8,7 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::super::api::fields::Fields;
 use super::super::body::Form;
 use super::super::error::{ApiError, FieldError};
-use super::ask::{Question, ask};
+use super::confirm::Question;
 use super::frame::Frame;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
@@ -88,16 +88,15 @@ pub(super) async fn ask_to_end(visit: Visit, session: Path<String>) -> Result<Ht
     let found = found.into_iter().find(|it| it.session.id.to_string() == *session).ok_or_else(|| gone(&session))?;
     let program = words::program(found.user_agent.as_deref().unwrap_or_default());
     let from = found.address.map(|address| format!(", which began from {address}")).unwrap_or_default();
-    ask(
-        &visit,
-        Question {
-            title: format!("End the session of {program}?"),
-            texts: vec![format!("The session of {program}{from}, and the tokens that it yielded, count no more. Whoever has it signs in anew.")],
-            action: format!("{PATH}/{}/end", found.session.id),
-            button: format!("End the session of {program}"),
-            back: (PATH, "My sessions"),
-        },
-    )
+    Question {
+        title: format!("End the session of {program}?"),
+        about: vec![format!("The session of {program}{from}, and the tokens that it yielded, count no more. Whoever has it signs in anew.")],
+        button: format!("End the session of {program}"),
+        back: PATH.to_owned(),
+        back_label: "My sessions".to_owned(),
+        danger: true,
+    }
+    .ask(&visit)
 }
 
 pub(super) async fn end(visit: Visit, session: Path<String>) -> Result<HttpResponse, ApiError> {
@@ -114,16 +113,15 @@ pub(super) async fn end(visit: Visit, session: Path<String>) -> Result<HttpRespo
 }
 
 pub(super) async fn ask_to_end_others(visit: Visit) -> Result<HttpResponse, ApiError> {
-    ask(
-        &visit,
-        Question {
-            title: "End all other sessions?".to_owned(),
-            texts: vec!["All your sessions but this one, and the tokens that they yielded, count no more. API keys go on working.".to_owned()],
-            action: format!("{PATH}/end-others"),
-            button: "End all other sessions".to_owned(),
-            back: (PATH, "My sessions"),
-        },
-    )
+    Question {
+        title: "End all other sessions?".to_owned(),
+        about: vec!["All your sessions but this one, and the tokens that they yielded, count no more. API keys go on working.".to_owned()],
+        button: "End all other sessions".to_owned(),
+        back: PATH.to_owned(),
+        back_label: "My sessions".to_owned(),
+        danger: true,
+    }
+    .ask(&visit)
 }
 
 pub(super) async fn end_others(visit: Visit) -> Result<HttpResponse, ApiError> {

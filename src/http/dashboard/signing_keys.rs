@@ -5,8 +5,8 @@ use actix_web::web::Path;
 use askama::Template;
 
 use super::super::error::ApiError;
-use super::ask::{Question, ask};
 use super::chart::grouped;
+use super::confirm::Question;
 use super::frame::Frame;
 use super::moment::Moment;
 use super::visit::Visit;
@@ -100,11 +100,9 @@ pub(super) async fn ask_to_withdraw(visit: Visit, algorithm: Path<String>) -> Re
         Some(count) => format!("At most {} tokens count now, those signed with other keys among them.", grouped(count)),
         None => "How many tokens count now could not be found out in time: many.".to_owned(),
     };
-    ask(
-        &visit,
-        Question {
+    Question {
             title: format!("Withdraw the {algorithm} key?"),
-            texts: vec![
+            about: vec![
                 format!(
                     "Do this only where the private half of the key that signs now, or the master key, may be in wrong hands. A new {algorithm} key signs at once."
                 ),
@@ -114,11 +112,9 @@ pub(super) async fn ask_to_withdraw(visit: Visit, algorithm: Path<String>) -> Re
                 ),
                 count,
             ],
-            action: format!("{PATH}/{algorithm}/withdraw"),
             button: format!("Withdraw the {algorithm} key"),
-            back: (PATH, "Signing keys"),
-        },
-    )
+            back: PATH.to_owned(), back_label: "Signing keys".to_owned(), danger: true,
+        }.ask(&visit)
 }
 
 pub(super) async fn withdraw(visit: Visit, algorithm: Path<String>) -> Result<HttpResponse, ApiError> {
