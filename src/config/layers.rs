@@ -201,6 +201,7 @@ mod tests {
                     "server.trusted_proxies" => "10.0.0.0/8, ::1/128",
                     "api_keys.max_retention" | "signing.rotation" => "7days",
                     "users.invitation_lifetime" => "9days",
+                    "sessions.max_age" => "9h",
                     "staleness.bound" | "staleness.confirm_wait" | "status_list.ttl" => "7s",
                     "log.format" => "json",
                     "database.url" => "postgres://localhost/hourpass",

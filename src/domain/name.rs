@@ -65,7 +65,7 @@ impl Name {
     /// The greatest length, in characters.
     pub const MAX: usize = 100;
 
-    /// 1 to [`Name::MAX`] characters, none of them a control character. White space at the ends is dropped. A text in the form of a UUID is refused, for
+    /// 1 to [`Name::MAX`] characters, none of them a control character or invisible. White space at the ends is dropped. A text in the form of a UUID is refused, for
     /// paths take such a text as an id.
     ///
     /// # Errors
@@ -82,12 +82,20 @@ impl Name {
         if text.chars().any(char::is_control) {
             return invalid("must not hold control characters such as line breaks");
         }
+        if text.chars().any(is_invisible) {
+            return invalid("must not hold invisible characters, nor such as change the direction of the text");
+        }
         if Uuid::parse_str(text).is_ok() {
             return invalid("must not look like a UUID, because paths take a UUID as an id");
         }
         refuse_keys(text)?;
         Ok(Self(text.to_owned()))
     }
+}
+
+/// Whether a character is not seen, but makes a name look like another: zero width, direction, byte order mark, tags (Unicode, general category Cf).
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Names and descriptions are for everyone to see.
@@ -234,7 +242,7 @@ mod tests {
     #[test]
     fn names_are_trimmed_and_bounded() {
         assert_eq!(Name::parse("  ci deployer ").map(|name| name.to_string()), Ok("ci deployer".to_owned()));
-        for bad in ["", "   ", "a\nb", "\0", &"x".repeat(101), "01890a5d-ac96-774b-bcce-b302099a8057"] {
+        for bad in ["", "   ", "a\nb", "\0", &"x".repeat(101), "01890a5d-ac96-774b-bcce-b302099a8057", "boot\u{200b}strap", "admin\u{202e}gnp.exe"] {
             assert!(Name::parse(bad).is_err(), "{bad:?}");
         }
         assert!(Name::parse(&"é".repeat(100)).is_ok());
