@@ -3,12 +3,13 @@
 use std::sync::{Arc, LazyLock};
 
 use actix_web::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};
-use actix_web::web::Path;
+use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use utoipa_swagger_ui::Config;
 
 use super::cached::Cached;
 use super::error::ApiError;
+use super::{State, cookie};
 
 /// Only what comes from here, but for pictures that stand in the style sheet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; \
@@ -17,8 +18,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 
-/// The page.
-static PAGE: LazyLock<Cached> = LazyLock::new(|| Cached::new("text/html; charset=utf-8", include_str!("../../static/docs/index.html")));
+const NOBODY: &str = include_str!("../../static/docs/index.html");
+
+/// The page, for who is not signed in.
+static PAGE: LazyLock<Cached> = LazyLock::new(|| Cached::new("text/html; charset=utf-8", NOBODY));
+
+/// The page, for who is: it asks who that is. The other does not, because the answer would be an error on the browser's console.
+static PAGE_OF_CALLER: LazyLock<Cached> =
+    LazyLock::new(|| Cached::new("text/html; charset=utf-8", NOBODY.replace(">Not signed in<", " data-signed-in><")));
 
 /// Our own files, and those of Swagger UI that the page needs.
 static FILES: LazyLock<Vec<(&str, Cached)>> = LazyLock::new(|| {
@@ -41,8 +48,12 @@ fn safe() -> HttpResponseBuilder {
 }
 
 /// `GET /docs`.
-pub(super) async fn page(request: HttpRequest) -> HttpResponse {
-    PAGE.answer(&request, safe())
+pub(super) async fn page(state: Data<State>, request: HttpRequest) -> HttpResponse {
+    let signed_in = match cookie::presented(&state, &request) {
+        Some(cookie) => state.authenticator.authenticate_cookie(&cookie).await.is_ok(),
+        None => false,
+    };
+    if signed_in { PAGE_OF_CALLER.answer(&request, safe()) } else { PAGE.answer(&request, safe()) }
 }
 
 /// `GET /docs/{file}`.
@@ -58,7 +69,8 @@ mod tests {
 
     #[test]
     fn all_that_the_page_names_is_there() {
-        let page = include_str!("../../static/docs/index.html");
+        let page = NOBODY;
+        assert_eq!(page.matches(">Not signed in<").count(), 1);
         let named: Vec<_> = page.split("\"/docs/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert_eq!(named.len(), FILES.len(), "{named:?}");
         assert!(named.iter().all(|name| FILES.iter().any(|(file, _)| file == name)), "{named:?}");

@@ -13,6 +13,10 @@ const leave = document.querySelector(".leave");
 async function showCaller() {
     const answer = await fetch("/users/me", { credentials: "same-origin" });
     const me = answer.ok ? await answer.json() : null;
+    show(me);
+}
+
+function show(me) {
     caller.textContent = me ? `Signed in as ${me.name}${me.is_service_account ? " (BOT)" : ""}` : "Not signed in";
     leave.hidden = !me;
 }
@@ -53,9 +57,10 @@ window.ui = SwaggerUIBundle({
         return request;
     },
     responseInterceptor(response) {
-        if (response.ok && /\/auth\/(login|logout)$/.test(response.url)) showCaller();
+        if (response.ok && /\/auth\/login$/.test(response.url)) showCaller();
+        if (response.ok && /\/auth\/logout$/.test(response.url)) show(null);
         return response;
     },
 });
 
-showCaller();
+if ("signedIn" in caller.dataset) showCaller();

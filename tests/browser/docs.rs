@@ -15,7 +15,7 @@ async fn authorize(browser: &Browser, username: &str, password: &str) {
 
 /// Calls `GET /users/me` with the page's own form, and returns what it shows.
 async fn me(browser: &Browser) {
-    browser.goto("/docs/#/caller/get_users_me").await;
+    browser.goto("/docs#/Sign%20in/me").await;
     browser.reload().await;
     browser.press("Execute").await;
 }
@@ -41,8 +41,9 @@ async fn a_key_alone_signs_in_the_page_and_the_dashboard() {
     assert!(!kept.as_str().unwrap().contains("hp_") && !kept.as_str().unwrap().contains("eyJ"), "{kept}");
     browser.reload().await;
     browser.has("/auth/login").await;
+    browser.has("Signed in as bootstrap (BOT)").await;
     me(&browser).await;
-    browser.has("bootstrap").await;
+    browser.has("\"is_service_account\": true").await;
     browser.goto("/").await;
     browser.has("bootstrap").await;
     browser.close().await;

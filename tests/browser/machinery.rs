@@ -127,9 +127,9 @@ async fn barriers_are_found_under_any_policy() {
     browser.goto("/wide").await;
     let too_wide = complaint(browser.looks_good("wide")).await;
     assert!(too_wide.contains("pixels too wide"), "{too_wide}");
+    browser.set_theme(Theme::Dark).await;
     let file = browser.screenshot("form").await;
     assert_eq!(file.file_name().unwrap(), "machinery-barriers_are_found_under_any_policy-form-dark-1280.png");
-    browser.set_theme(Theme::Light).await;
     browser.close().await;
 }
 

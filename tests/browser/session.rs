@@ -80,11 +80,13 @@ async fn a_stolen_cookie_ends_with_the_session() {
     browser.sign_in_by_key(app.admin_key()).await;
     browser.arrives("/").await;
     browser.goto("/sessions").await;
-    browser.has("This session").await;
+    browser.has("this one").await;
     browser.looks_good("sessions").await;
     assert_eq!(with_cookie(&app, &elsewhere).await.0, 200);
+    browser.press("End all others").await;
+    browser.has("count no more").await;
     browser.press("End all other sessions").await;
-    browser.has("This session").await;
+    browser.has("All other sessions are ended.").await;
     assert_eq!(with_cookie(&app, &elsewhere).await.0, 401);
     assert_eq!(with_cookie(&app, &cookie(&browser).await).await.0, 200);
     browser.close().await;

@@ -74,42 +74,47 @@ on_both_engines! {
         browser.has("old value").await;
         browser.looks_good("retained").await;
         browser.press_beside("staging", "End now").await;
-        browser.has("staging").await;
+        browser.has("Who uses it").await;
+        browser.looks_good("old-value").await;
+        browser.press("End the old value of staging").await;
+        browser.has("The old value is ended.").await;
         assert_eq!((exchange(&app, &staging).await.as_str(), exchange(&app, &rotated).await.as_str()), ("invalid_credentials", "ok"));
 
         // Revoke one for a while, then delete it; the other goes on.
         browser.press_beside("staging", "Deactivate").await;
-        browser.press("Deactivate").await;
-        browser.has("staging").await;
+        browser.has("Deactivate staging?").await;
+        browser.press("Deactivate staging").await;
+        browser.has("The key is deactivated.").await;
         assert_eq!((exchange(&app, &rotated).await.as_str(), exchange(&app, &key).await.as_str()), ("api_key_inactive", "ok"));
         browser.goto(&account).await;
         browser.press_beside("staging", "Delete").await;
+        browser.has("Delete staging?").await;
         browser.looks_good("delete-key").await;
-        browser.fill("Type staging to confirm", "stagin").await;
-        browser.press("Delete").await;
-        browser.refused(422).await;
-        browser.fill("Type staging to confirm", "staging").await;
-        browser.press("Delete").await;
-        browser.has("ci-deploy").await;
+        // Asking alone ends nothing.
+        browser.press("Cancel").await;
+        browser.press_beside("staging", "Delete").await;
+        browser.press("Delete staging").await;
+        browser.has("The key is deleted.").await;
         browser.lacks("staging").await;
         assert_eq!((exchange(&app, &rotated).await.as_str(), exchange(&app, &key).await.as_str()), ("invalid_credentials", "ok"));
 
         // Deactivate the account, with what it means; activate it again; delete it.
         browser.goto(&account).await;
         browser.press("Deactivate").await;
-        browser.has("exchanges").await;
+        browser.has("Deactivate ci-deploy?").await;
+        browser.has("exchange").await;
         browser.looks_good("deactivate").await;
-        browser.press("Deactivate").await;
-        browser.has("Deactivated").await;
+        browser.press("Deactivate ci-deploy").await;
+        browser.has("This account is deactivated").await;
         assert_eq!(exchange(&app, &key).await, "service_account_inactive");
         browser.press("Activate").await;
-        browser.has("Active").await;
+        browser.has("Activated.").await;
         assert_eq!(exchange(&app, &key).await, "ok");
         browser.goto(&account).await;
         browser.press("Delete").await;
+        browser.has("Delete ci-deploy?").await;
         browser.looks_good("delete").await;
-        browser.fill("Type ci-deploy to confirm", "ci-deploy").await;
-        browser.press("Delete").await;
+        browser.press("Delete ci-deploy").await;
         browser.arrives("/service-accounts?notice=deleted").await;
         browser.lacks("ci-deploy").await;
         assert_eq!(exchange(&app, &key).await, "invalid_credentials");

@@ -1,13 +1,14 @@
 //! An organization with something on every page, and a visitor who follows every link.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Browser, Client, TestApp};
 
 /// Makes one or more of everything. `mark` is in each text that people write, as long as there is room for it in a name.
-pub(super) async fn populate(app: &TestApp, mark: &str) {
+/// Returns the paths of what it made.
+pub(super) async fn populate(app: &TestApp, mark: &str) -> Vec<String> {
     let admin = app.admin_client();
     let text = |text: &str| format!("{text}{mark}");
     let id = |made: &Value| made["id"].as_str().unwrap().to_owned();
@@ -17,14 +18,18 @@ pub(super) async fn populate(app: &TestApp, mark: &str) {
         json!({ "slug": "pipelines", "name": text("Pipelines"), "url": "https://pipelines.example.com", "labels": { "stage": text("production") } });
     let workspace = id(&make("workspaces", workspace).await);
     let project = json!({ "slug": "churn", "name": text("Churn"), "description": text("Who is about to leave.") });
-    make(&format!("workspaces/{workspace}/projects"), project).await;
-    make("permissions", json!({ "name": "reports.publish", "description": text("Show a report to everyone.") })).await;
+    let project = id(&make(&format!("workspaces/{workspace}/projects"), project).await);
+    let permission = id(&make("permissions", json!({ "name": "reports.publish", "description": text("Show a report to everyone.") })).await);
     let role =
         json!({ "name": text("Publisher"), "level": "workspace", "permissions": ["reports.publish"], "description": text("Publishes reports.") });
     let role = id(&make("roles", role).await);
     let team = id(&make("teams", json!({ "name": text("Data"), "description": text("Whoever works with data.") })).await);
     make("role_assignments", json!({ "team": team, "role": role, "workspace": workspace })).await;
-    make("users", json!({ "email": "ada@example.com", "name": text("Ada Lovelace") })).await;
+    let person = |made: &Value| made["user"]["id"].as_str().or(made["id"].as_str()).unwrap().to_owned();
+    let ada = person(&make("users", json!({ "email": "ada@example.com", "name": text("Ada Lovelace") })).await);
+    make(&format!("teams/{team}/members"), json!({ "user": ada })).await;
+    let bob = person(&make("users", json!({ "email": "bob@example.com" })).await);
+    admin.patch(&format!("/api/v1/users/{bob}"), &json!({ "active": false })).await.expect(200);
     if !mark.is_empty() {
         let no_spaces: String = mark.split_whitespace().collect();
         make("users", json!({ "email": format!("{no_spaces}@example.com") })).await;
@@ -55,6 +60,19 @@ pub(super) async fn populate(app: &TestApp, mark: &str) {
     caller.exchange(night["key"].as_str().unwrap(), "pipelines").await;
     app.anyone().post_form("/auth/login", &[("username", &text("nobody@example.com")), ("password", "wrong")]).await;
     app.clock.advance_seconds(60);
+    let workspace = format!("/workspaces/{workspace}");
+    vec![
+        format!("{workspace}/projects/{project}"),
+        workspace,
+        format!("/roles/{role}"),
+        format!("/teams/{team}"),
+        format!("/people/{ada}"),
+        format!("/people/{bob}"),
+        format!("/permissions/{permission}/edit"),
+        format!("/permissions/{permission}/delete"),
+        format!("/service-accounts/{}", id(&deploy)),
+        format!("/service-accounts/{}", id(&night)),
+    ]
 }
 
 /// A program that calls itself something.
@@ -77,17 +95,18 @@ pub(super) fn kind(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// Follows every link that pages offer, to at most `most` pages of a kind, and calls `visit` at each with its path. Each has to be there. Returns the kinds.
-pub(super) async fn crawl(browser: &Browser, most: usize, visit: impl AsyncFn(&str)) -> Vec<String> {
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+/// Follows every link that pages offer, to one page of a kind, and calls `visit` at each with its path. Each has to be there. Returns the kinds.
+/// Of kinds that are among the `examples`, those are visited.
+pub(super) async fn crawl(browser: &Browser, examples: &[String], visit: impl AsyncFn(&str)) -> Vec<String> {
+    let mut kinds = BTreeSet::new();
     let mut seen = vec!["/".to_owned()];
     let mut waiting = VecDeque::from(seen.clone());
     while let Some(path) = waiting.pop_front() {
-        let count = counts.entry(kind(&path)).or_default();
-        if *count >= most {
+        let is_new = kinds.insert(kind(&path));
+        let has_example = examples.iter().any(|example| kind(example) == kind(&path));
+        if if has_example { !examples.contains(&path) } else { !is_new } {
             continue;
         }
-        *count += 1;
         browser.goto(&path).await;
         assert_eq!(browser.status().await, 200, "{path} is offered, and says: {}", browser.text().await);
         visit(&path).await;
@@ -98,7 +117,9 @@ pub(super) async fn crawl(browser: &Browser, most: usize, visit: impl AsyncFn(&s
             }
         }
     }
-    counts.into_keys().collect()
+    let missed: Vec<_> = examples.iter().filter(|example| kinds.contains(&kind(example)) && !seen.contains(example)).collect();
+    assert!(missed.is_empty(), "nothing links to {missed:?}");
+    kinds.into_iter().collect()
 }
 
 /// Paths of our own pages that this one links to. The OpenAPI page is someone else's, and a download is no page.
