@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Browser, TestApp, command, on_both_engines};
+use crate::support::{Browser, Engine, TestApp, command, on_both_engines};
 
 /// What a command that was copied from a page prints.
 async fn shell(app: &TestApp, line: &str) -> Value {
@@ -34,6 +34,12 @@ on_both_engines! {
     async fn the_life_of_an_account(engine: Engine) {
         let app = TestApp::start(engine).await;
         let browser = Browser::open(&app).await;
+        // The engine makes no difference to how a page looks.
+        let looks_good = async |name: &str| {
+            if engine == Engine::Sqlite {
+                browser.looks_good(name).await;
+            }
+        };
         browser.sign_in_by_key(app.admin_key()).await;
         browser.arrives("/").await;
 
@@ -45,14 +51,14 @@ on_both_engines! {
         browser.tick("90 days").await;
         browser.press("Create service account").await;
         let key = copied(&app, &browser).await;
-        browser.looks_good("key").await;
+        looks_good("key").await;
         // It is shown this once.
         browser.press("I have copied it").await;
         browser.has("ci-deploy").await;
         browser.has("Deploys what was merged.").await;
         browser.lacks(&key).await;
         let account = browser.path().await;
-        browser.looks_good("account").await;
+        looks_good("account").await;
 
         // Another key.
         browser.press("New API key").await;
@@ -64,7 +70,7 @@ on_both_engines! {
         // Rotate it, and keep the old value for an hour.
         browser.goto(&account).await;
         browser.press_beside("staging", "Rotate").await;
-        browser.looks_good("rotate").await;
+        looks_good("rotate").await;
         browser.tick("1 hour").await;
         browser.press("Rotate key").await;
         let rotated = copied(&app, &browser).await;
@@ -72,13 +78,13 @@ on_both_engines! {
         assert_eq!((exchange(&app, &staging).await.as_str(), exchange(&app, &rotated).await.as_str()), ("ok", "ok"));
         browser.goto(&account).await;
         browser.has("old value").await;
-        browser.looks_good("retained").await;
+        looks_good("retained").await;
         browser.press_beside("staging", "End now").await;
         browser.has("Who uses it").await;
-        browser.looks_good("old-value").await;
+        looks_good("old-value").await;
         browser.press("End the old value of staging").await;
         browser.has("The old value is ended.").await;
-        assert_eq!((exchange(&app, &staging).await.as_str(), exchange(&app, &rotated).await.as_str()), ("invalid_credentials", "ok"));
+        assert_eq!((exchange(&app, &staging).await.as_str(), exchange(&app, &rotated).await.as_str()), ("api_key_rotated", "ok"));
 
         // Revoke one for a while, then delete it; the other goes on.
         browser.press_beside("staging", "Deactivate").await;
@@ -89,7 +95,7 @@ on_both_engines! {
         browser.goto(&account).await;
         browser.press_beside("staging", "Delete").await;
         browser.has("Delete staging?").await;
-        browser.looks_good("delete-key").await;
+        looks_good("delete-key").await;
         // Asking alone ends nothing.
         browser.press("Cancel").await;
         browser.press_beside("staging", "Delete").await;
@@ -103,7 +109,7 @@ on_both_engines! {
         browser.press("Deactivate").await;
         browser.has("Deactivate ci-deploy?").await;
         browser.has("exchange").await;
-        browser.looks_good("deactivate").await;
+        looks_good("deactivate").await;
         browser.press("Deactivate ci-deploy").await;
         browser.has("This account is deactivated").await;
         assert_eq!(exchange(&app, &key).await, "service_account_inactive");
@@ -113,7 +119,7 @@ on_both_engines! {
         browser.goto(&account).await;
         browser.press("Delete").await;
         browser.has("Delete ci-deploy?").await;
-        browser.looks_good("delete").await;
+        looks_good("delete").await;
         browser.press("Delete ci-deploy").await;
         browser.arrives("/service-accounts?notice=deleted").await;
         browser.lacks("ci-deploy").await;
