@@ -432,7 +432,7 @@ impl Browser {
     /// Waits until it is so, or fails with the last reason why it is not.
     async fn until<T>(&self, attempt: impl AsyncFn() -> Result<T, String>) -> T {
         let mut reason = String::new();
-        let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        let waited = tokio::time::timeout(Duration::from_secs(30), async {
             loop {
                 match attempt().await {
                     Ok(it) => return it,
