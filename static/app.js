@@ -21,6 +21,16 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   });
 }
 
+// A form that is on its way is not sent a second time, unless nothing comes of it.
+addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.getAttribute("method") !== "post" || event.defaultPrevented) return;
+  if (form.dataset.sent) return event.preventDefault();
+  form.dataset.sent = "yes";
+  setTimeout(() => { delete form.dataset.sent; }, 10000);
+});
+addEventListener("pageshow", () => { for (const form of document.forms) delete form.dataset.sent; });
+
 // On a phone the navigation covers the page; it closes when it is left.
 const navigation = document.getElementById("navigation");
 if (navigation && navigation.hidePopover) {

@@ -1,6 +1,7 @@
 //! Pages: who is let in, what they hold, and what their forms do. What a browser makes of them is tested in a browser.
 
 mod access;
+mod changes;
 
 use hourpass::http::{Needs, PAGES};
 use reqwest::Method;

@@ -121,7 +121,7 @@ on_both_engines! {
             page(&again, status);
             says(&again, &[text, "role=\"alert\""], &[]);
         }
-        sent_on(&admin.post_form(&edit, &[("name", "deployer")]).await, &format!("{path}?notice=saved"));
+        sent_on(&admin.post_form(&edit, &[("name", "deployer"), ("description", ""), ("labels", ""), ("claims", "")]).await, &format!("{path}?notice=saved"));
         let now = admin.get("/api/v1/service_accounts/deployer").await.expect(200);
         assert_eq!((&now["labels"], &now["claims"], &now["description"]), (&json!({}), &json!({}), &json!("")));
     }
@@ -214,7 +214,7 @@ on_both_engines! {
         // The form sent again does not rotate away what was just copied.
         let again = admin.post_form(&format!("{key}/rotate"), &form).await;
         page(&again, 409);
-        says(&again, &["rotated by someone else", "Rotating again ends it now"], &[]);
+        says(&again, &["This key has another value already: perhaps this form was sent twice.", "Rotating again ends it now"], &[]);
         assert_eq!((works(&app, &first).await, works(&app, &second).await), (200, 200));
         app.upkeep.flush(true).await.unwrap();
         let account = admin.get(&path).await;

@@ -188,7 +188,7 @@ on_both_engines! {
         page(&anyone.post_form("/invitation", &good).await, 403);
         refused(&browser, "/invitation", &[
             (&[("invitation", "hp_invite_x"), ("password", PASSWORD)], 400, "is unknown, was used, or is over"),
-            (&[("password", PASSWORD)], 422, "Invitation must not be empty."),
+            (&[("password", PASSWORD)], 422, "Code of the link must not be empty."),
         ]).await;
         let short = browser.post_form("/invitation", &[("invitation", &code), ("password", "short")]).await;
         page(&short, 422);
@@ -248,7 +248,7 @@ on_both_engines! {
         let workspace = led_to(&admin.post_form("/workspaces/new", &form).await, "created");
         refused(&admin, "/workspaces/new", &[
             (&[("slug", "lab2"), ("audience", "https://lab.example.com")], 409, "Audience is taken"),
-            (&[("slug", "lab2"), ("audience", "urn:x"), ("url", "https://lab.example.com")], 409, "Url is taken"),
+            (&[("slug", "lab2"), ("audience", "urn:x"), ("url", "https://lab.example.com")], 409, "URL is taken"),
         ]).await;
         let shown = admin.get(&workspace).await;
         page(&shown, 200);
@@ -256,7 +256,8 @@ on_both_engines! {
         assert!(shown.text.contains(&format!("-d workspace=lab {}/auth/login", app.url)) && shown.text.contains("rel=\"noopener noreferrer\""));
         let list = async |query: &str| admin.get(&format!("/workspaces{query}")).await.text.contains(&format!("href=\"{workspace}\""));
         assert!(list("").await && list("?search=team%3Ddata").await && list("?search=lab").await && !list("?search=team%3Dx").await && !list("?search=default").await);
-        let change = [("name", "Lab"), ("url", ""), ("audience", "urn:lab"), ("token_lifetime_seconds", "60"), ("signing_algorithm", "ES256")];
+        let change = [("name", "Lab"), ("url", ""), ("audience", "urn:lab"), ("token_lifetime_seconds", "60"), ("signing_algorithm", "ES256"),
+            ("labels", ""), ("claims", "")];
         assert_eq!(led_to(&admin.post_form(&format!("{workspace}/edit"), &change).await, "saved"), workspace);
         let body = admin.get(&format!("/api/v1{workspace}")).await.expect(200);
         let expected = json!({ "name": "Lab", "url": null, "audience": "urn:lab", "token_lifetime_seconds": 60, "signing_algorithm": "ES256", "labels": {}, "claims": {} });

@@ -9,6 +9,8 @@ use super::super::api::api_keys::{IMPORTED, parse_hash, parse_hint};
 use super::super::api::fields::Fields;
 use super::super::body::Form;
 use super::super::error::ApiError;
+use super::confirm::Question;
+use super::edit::{Edit, Text};
 use super::ending::{COMPROMISE_KEY, DEACTIVATE_KEY, DELETE_KEY, END_TOKENS_OF_KEY, Ending};
 use super::expiration::Expiration;
 use super::frame::Frame;
@@ -26,6 +28,9 @@ use crate::service::{KeyChange, NewKey, NewKeyValue, Rotation};
 
 /// From so many days before its end on, a key is said to expire soon.
 const SOON_DAYS: i64 = 30;
+
+/// Where the value that was to be replaced is replaced already.
+const TWICE: &str = "This key has another value already: perhaps this form was sent twice. If you did not see the new value, rotate again.";
 
 type KeyPath = Path<(String, String)>;
 
@@ -154,12 +159,14 @@ struct Entered {
     sha256: String,
     hint: String,
     expiration: Expiration,
+    /// Of a change: what the form showed.
+    shown: String,
 }
 
 impl Entered {
     fn offer(visit: &Visit) -> Self {
         let expiration = Expiration::offer(visit.call.caller.organization().key_policy);
-        Self { name: String::new(), sha256: String::new(), hint: String::new(), expiration }
+        Self { name: String::new(), sha256: String::new(), hint: String::new(), expiration, shown: String::new() }
     }
 
     fn read(form: &mut Form, visit: &Visit) -> Result<Self, ApiError> {
@@ -169,7 +176,12 @@ impl Entered {
             sha256: take("sha256")?,
             hint: take("hint")?,
             expiration: Expiration::read(form, visit.call.caller.organization().key_policy)?,
+            shown: String::new(),
         })
+    }
+
+    fn of(edit: &Edit, visit: &Visit) -> Self {
+        Self { name: edit.text("name"), shown: edit.shown(), ..Self::offer(visit) }
     }
 
     fn parse(&self) -> Result<NewKey, ApiError> {
@@ -289,14 +301,15 @@ pub(super) async fn rotate(mut visit: Visit, path: KeyPath) -> Result<HttpRespon
     let retention = Retention::read(&mut form, Retention::offer(visit.management().max_retention()))?;
     let expiration = Expiration::read(&mut form, visit.call.caller.organization().key_policy)?;
     // A form that is sent twice must not rotate away the value that was just copied.
-    let of = form.take("of")?.and_then(|of| of.parse().ok());
+    let wrong = |_| ApiError::invalid_request("the form does not say which value is to be replaced; open it again");
+    let of = form.take("of")?.map(|of| of.parse()).transpose().map_err(wrong)?;
     match turn(&visit, &details, &retention, &expiration, of).await {
         Ok((details, raw)) => {
             visit.call.state.follower.confirm().await;
             show_key(&visit, &account, &details, &raw)
         }
         Err(error) => {
-            let mistakes = Mistakes::of(error, "name")?;
+            let mistakes = if error.code() == "rotated_meanwhile" { Mistakes::only(error.status(), TWICE) } else { Mistakes::of(error, "name")? };
             show_rotate(&visit, &account, &details, &retention, &expiration, &mistakes, mistakes.status())
         }
     }
@@ -333,10 +346,22 @@ struct EditView<'a> {
     may_extend: bool,
 }
 
+fn texts(details: &KeyDetails) -> Vec<Text> {
+    vec![("name", details.key.name.to_string())]
+}
+
+fn parse_change(edit: &Edit, expiration: &Expiration) -> Result<KeyChange, ApiError> {
+    let mut fields = Fields::default();
+    let name = fields.optional("name", edit.changed("name"), Name::parse);
+    let change = KeyChange { name, expires_in_days: expiration.parse(&mut fields), ..KeyChange::default() };
+    fields.finish()?;
+    Ok(change)
+}
+
 pub(super) async fn edit(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
     let (account, details) = find_key(&visit, &path).await?;
     let expiration = Expiration::keep(visit.call.caller.organization().key_policy);
-    let entered = Entered { name: details.key.name.to_string(), expiration, ..Entered::offer(&visit) };
+    let entered = Entered { expiration, ..Entered::of(&Edit::of(texts(&details)), &visit) };
     show_edit(&visit, &account, &details, &entered, &Mistakes::default(), StatusCode::OK).await
 }
 
@@ -355,17 +380,18 @@ async fn show_edit(
 
 pub(super) async fn save(mut visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
     let (account, details) = find_key(&visit, &path).await?;
-    let entered = Entered::read(&mut visit.form().await?, &visit)?;
-    let saved = match entered.parse() {
-        Ok(NewKey { name, expires_in_days }) => {
-            update(&visit, &details, KeyChange { name: Some(name), expires_in_days, ..KeyChange::default() }).await
-        }
+    let mut form = visit.form().await?;
+    let edit = Edit::read(&mut form, texts(&details))?;
+    let expiration = Expiration::read(&mut form, visit.call.caller.organization().key_policy)?;
+    let saved = match parse_change(&edit, &expiration) {
+        Ok(change) => update(&visit, &details, change).await,
         Err(error) => Err(error),
     };
     match saved {
         Ok(()) => Ok(visit.done(&path_of(&account), "saved").await),
         Err(error) => {
             let mistakes = Mistakes::of(error, "name")?;
+            let entered = Entered { expiration, ..Entered::of(&edit, &visit) };
             show_edit(&visit, &account, &details, &entered, &mistakes, mistakes.status()).await
         }
     }
@@ -392,10 +418,24 @@ pub(super) async fn deactivate(visit: Visit, path: KeyPath) -> Result<HttpRespon
     Ok(visit.done(&path_of(&account), "key_deactivated").await)
 }
 
+fn activation(account: &ServiceAccount, details: &KeyDetails) -> Question {
+    let name = &details.key.name;
+    Question {
+        title: format!("Activate {name}?"),
+        about: vec!["The key works then as before. Tokens from before stay ended.".to_owned()],
+        button: format!("Activate {name}"),
+        back: path_of(account),
+        back_label: account.name.to_string(),
+        danger: false,
+    }
+}
+
 pub(super) async fn activate(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
     let (account, details) = find_key(&visit, &path).await?;
-    update(&visit, &details, KeyChange { active: Some(true), ..KeyChange::default() }).await?;
-    Ok(visit.done(&path_of(&account), "activated").await)
+    match update(&visit, &details, KeyChange { active: Some(true), ..KeyChange::default() }).await {
+        Ok(()) => Ok(visit.done(&path_of(&account), "activated").await),
+        Err(error) => activation(&account, &details).refuse(&visit, error),
+    }
 }
 
 pub(super) async fn ask_end_tokens(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {

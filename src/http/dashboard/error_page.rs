@@ -72,6 +72,8 @@ pub(in crate::http) fn error_page(request: Option<&HttpRequest>, error: &ApiErro
         request_id,
     };
     let frame = request.and_then(|request| request.extensions().get::<Frame>().cloned());
+    // What was done before is not what this page is about.
+    let frame = frame.map(|frame| Frame { notice: None, ..frame });
     let plain = error.render(request_id);
     let shown = match &frame {
         Some(frame) => page(status, &InFrame { frame, error: shown }),

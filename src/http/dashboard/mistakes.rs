@@ -10,6 +10,8 @@ pub(super) struct Mistakes {
     status: StatusCode,
     fields: Vec<FieldError>,
     other: Option<String>,
+    /// Whether `other` says by itself what was done.
+    alone: bool,
 }
 
 impl Mistakes {
@@ -20,17 +22,35 @@ impl Mistakes {
     pub(super) fn of(error: ApiError, name: &'static str) -> Result<Self, ApiError> {
         let status = error.status();
         match (status.as_u16(), error.code()) {
-            (422, _) => Ok(Self { status, fields: error.fields().to_vec(), other: None }),
+            (422, _) => Ok(Self { status, fields: error.fields().to_vec(), ..Self::default() }),
             (409, "name_taken") => {
-                Ok(Self { status, fields: vec![FieldError { field: name, detail: "is taken; choose another".to_owned() }], other: None })
+                Ok(Self { status, fields: vec![FieldError { field: name, detail: "is taken; choose another".to_owned() }], ..Self::default() })
             }
             // What the form names is gone, and not the page.
             (404, _) => {
-                Ok(Self { status: StatusCode::UNPROCESSABLE_ENTITY, fields: Vec::new(), other: Some(sentence(&without_requests(error.detail()))) })
+                let other = Some(sentence(&without_requests(error.detail())));
+                Ok(Self { status: StatusCode::UNPROCESSABLE_ENTITY, other, ..Self::default() })
             }
-            (400 | 403 | 409 | 429, _) => Ok(Self { status, fields: Vec::new(), other: Some(sentence(&without_requests(error.detail()))) }),
+            (400 | 403 | 409 | 429, _) => Ok(Self { status, other: Some(sentence(&without_requests(error.detail()))), ..Self::default() }),
             _ => Err(error),
         }
+    }
+
+    /// These fields, which are replaced as a whole, were changed since the form was shown.
+    pub(super) fn conflict(fields: &[&'static str]) -> Self {
+        let detail = "were changed by someone else meanwhile; look at them again";
+        let fields = fields.iter().map(|field| FieldError { field, detail: detail.to_owned() }).collect();
+        Self { status: StatusCode::CONFLICT, fields, ..Self::default() }
+    }
+
+    /// This text, which says by itself what was done.
+    pub(super) fn only(status: StatusCode, text: &str) -> Self {
+        Self { status, other: Some(text.to_owned()), alone: true, ..Self::default() }
+    }
+
+    /// Whether it goes without saying that nothing was done.
+    pub(super) fn alone(&self) -> bool {
+        self.alone
     }
 
     /// The status of the answer.
@@ -50,13 +70,33 @@ impl Mistakes {
 
     /// What is wrong with single fields: the field, and a sentence with its name.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, String)> {
-        self.fields.iter().map(|it| (it.field, sentence(&format!("{} {}", it.field.replace('_', " "), it.detail))))
+        self.fields.iter().map(|it| (it.field, sentence(&format!("{} {}", label(it.field), without_requests(&it.detail)))))
     }
 
     /// What is wrong with this field.
     pub(super) fn at(&self, field: &str) -> Option<String> {
-        self.fields.iter().find(|it| it.field == field).map(|it| sentence(&it.detail))
+        self.fields.iter().find(|it| it.field == field).map(|it| sentence(&without_requests(&it.detail)))
     }
+}
+
+/// What forms call a field, where that is not its name.
+const LABELS: &[(&str, &str)] = &[
+    ("admin_email", "first administrator"),
+    ("api_key_default_days", "the default"),
+    ("api_key_max_days", "the maximum"),
+    ("expires_in_days", "expiration"),
+    ("hint", "first characters"),
+    ("invitation", "code of the link"),
+    ("level", "where it is given"),
+    ("place", "where"),
+    ("retain_minutes", "how long the old value works on"),
+    ("sha256", "SHA-256"),
+    ("token_lifetime_seconds", "lifetime in seconds"),
+    ("url", "URL"),
+];
+
+fn label(field: &str) -> String {
+    LABELS.iter().find(|(name, _)| *name == field).map_or_else(|| field.replace('_', " "), |(_, label)| (*label).to_owned())
 }
 
 /// What there is to ask the API stands in parentheses, and helps nobody who looks at a page.

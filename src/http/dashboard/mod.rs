@@ -18,6 +18,7 @@
 //!    API ([`Fields`](super::api::fields::Fields)). Where that or the use case fails, [`Mistakes::of`](mistakes::Mistakes::of) takes the error, or hands on what no one can mend, and the
 //!    form is shown again with `visit.show_with(mistakes.status(), &view)`. On success `visit.done("/teams", "created").await` waits for the other nodes and
 //!    redirects (303) with a notice, whose text is in `frame::NOTICES`. A password or key is never shown again in a form.
+//!    A form that changes something is an [`Edit`](edit::Edit): it says what it showed (`ui::shown`), and only what was changed in it is changed.
 //!    Before something ends, a page asks: [`Question`](confirm::Question), shown by `GET` and answered by a `POST` to the same path.
 //! 6. **A test** in `tests/dashboard.rs`. All rows of the table are asked there without a credential and without the permission, by themselves.
 //!
@@ -30,6 +31,7 @@ mod assets;
 mod audit;
 mod chart;
 mod confirm;
+mod edit;
 mod ending;
 mod error_page;
 mod expiration;

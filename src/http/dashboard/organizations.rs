@@ -13,6 +13,7 @@ use super::super::body::Form;
 use super::super::error::ApiError;
 use super::chart::grouped;
 use super::confirm::Question;
+use super::edit::{Edit, Text};
 use super::frame::Frame;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
@@ -45,30 +46,32 @@ struct Policy {
     name: String,
     max_days: String,
     default_days: String,
+    /// What the form showed.
+    shown: String,
 }
 
 impl Policy {
-    fn of(organization: &Organization) -> Self {
-        let text = |days: Option<u16>| days.map(|days| days.to_string()).unwrap_or_default();
-        let KeyPolicy { max_days, default_days } = organization.key_policy;
-        Self { name: organization.name.to_string(), max_days: text(max_days), default_days: text(default_days) }
+    fn of(edit: &Edit) -> Self {
+        let (max_days, default_days) = (edit.text("api_key_max_days"), edit.text("api_key_default_days"));
+        Self { name: edit.text("name"), max_days, default_days, shown: edit.shown() }
     }
+}
 
-    fn read(form: &mut Form) -> Result<Self, ApiError> {
-        let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
-        Ok(Self { name: take("name")?, max_days: take("api_key_max_days")?, default_days: take("api_key_default_days")? })
-    }
+fn texts(organization: &Organization) -> Vec<Text> {
+    let text = |days: Option<u16>| days.map(|days| days.to_string()).unwrap_or_default();
+    let KeyPolicy { max_days, default_days } = organization.key_policy;
+    vec![("name", organization.name.to_string()), ("api_key_max_days", text(max_days)), ("api_key_default_days", text(default_days))]
+}
 
-    fn parse(&self) -> Result<OrganizationChange, ApiError> {
-        let mut fields = Fields::default();
-        let change = OrganizationChange {
-            name: fields.check("name", Name::parse(&self.name)),
-            api_key_max_days: days(&mut fields, "api_key_max_days", &self.max_days),
-            api_key_default_days: days(&mut fields, "api_key_default_days", &self.default_days),
-        };
-        fields.finish()?;
-        Ok(change)
-    }
+fn parse_change(edit: &Edit) -> Result<OrganizationChange, ApiError> {
+    let mut fields = Fields::default();
+    let change = OrganizationChange {
+        name: fields.optional("name", edit.changed("name"), Name::parse),
+        api_key_max_days: edit.changed("api_key_max_days").and_then(|text| days(&mut fields, "api_key_max_days", text)),
+        api_key_default_days: edit.changed("api_key_default_days").and_then(|text| days(&mut fields, "api_key_default_days", text)),
+    };
+    fields.finish()?;
+    Ok(change)
 }
 
 /// A number of days, or nothing for no limit.
@@ -80,7 +83,7 @@ fn days(fields: &mut Fields, field: &'static str, text: &str) -> Option<Option<u
 }
 
 pub(super) async fn own(visit: Visit) -> Result<HttpResponse, ApiError> {
-    show_own(&visit, &Policy::of(visit.call.caller.organization()), &Mistakes::default()).await
+    show_own(&visit, &Policy::of(&Edit::of(texts(visit.call.caller.organization()))), &Mistakes::default()).await
 }
 
 async fn show_own(visit: &Visit, entered: &Policy, mistakes: &Mistakes) -> Result<HttpResponse, ApiError> {
@@ -101,15 +104,15 @@ async fn show_own(visit: &Visit, entered: &Policy, mistakes: &Mistakes) -> Resul
 }
 
 pub(super) async fn change(mut visit: Visit) -> Result<HttpResponse, ApiError> {
-    let entered = Policy::read(&mut visit.form().await?)?;
-    match do_change(&visit, &entered).await {
+    let edit = Edit::read(&mut visit.form().await?, texts(visit.call.caller.organization()))?;
+    match do_change(&visit, &edit).await {
         Ok(()) => Ok(visit.done(OWN, "saved").await),
-        Err(error) => show_own(&visit, &entered, &Mistakes::of(error, "name")?).await,
+        Err(error) => show_own(&visit, &Policy::of(&edit), &Mistakes::of(error, "name")?).await,
     }
 }
 
-async fn do_change(visit: &Visit, entered: &Policy) -> Result<(), ApiError> {
-    let (change, own) = (entered.parse()?, Reference::Id(visit.call.caller.organization().id.0));
+async fn do_change(visit: &Visit, edit: &Edit) -> Result<(), ApiError> {
+    let (change, own) = (parse_change(edit)?, Reference::Id(visit.call.caller.organization().id.0));
     visit.management().update_organization(&visit.call.caller, &own, change, visit.call.origin.clone()).await?;
     Ok(())
 }
@@ -222,7 +225,14 @@ fn show_invitation(visit: &Visit, organization: &Organization, email: &str, invi
 }
 
 pub(super) async fn ask_to_delete(visit: Visit, organization: Path<String>) -> Result<HttpResponse, ApiError> {
-    let organization = visit.management().find_organization(&visit.call.caller, &Reference::from(organization.as_str())).await?;
+    deletion(&find(&visit, &organization).await?).ask(&visit)
+}
+
+async fn find(visit: &Visit, organization: &Path<String>) -> Result<Organization, ApiError> {
+    Ok(visit.management().find_organization(&visit.call.caller, &Reference::from(organization.as_str())).await?)
+}
+
+fn deletion(organization: &Organization) -> Question {
     Question {
         title: format!("Delete {}?", organization.name),
         about: vec![
@@ -237,10 +247,12 @@ pub(super) async fn ask_to_delete(visit: Visit, organization: Path<String>) -> R
         back_label: "Organizations".to_owned(),
         danger: true,
     }
-    .ask(&visit)
 }
 
 pub(super) async fn delete(visit: Visit, organization: Path<String>) -> Result<HttpResponse, ApiError> {
-    visit.management().delete_organization(&visit.call.caller, &Reference::from(organization.as_str()), visit.call.origin.clone()).await?;
-    Ok(visit.done(ALL, "deleted").await)
+    let organization = find(&visit, &organization).await?;
+    match visit.management().delete_organization(&visit.call.caller, &Reference::Id(organization.id.0), visit.call.origin.clone()).await {
+        Ok(()) => Ok(visit.done(ALL, "deleted").await),
+        Err(error) => deletion(&organization).refuse(&visit, error.into()),
+    }
 }

@@ -13,6 +13,7 @@ use super::super::body::Form;
 use super::super::error::ApiError;
 use super::activity::{self, Activity};
 use super::confirm::Question;
+use super::edit::{Edit, Text};
 use super::frame::Frame;
 use super::given::{self, GivenList, GivenRow};
 use super::link::{Pager, link};
@@ -108,13 +109,23 @@ struct Entered {
     name: String,
     /// Whether they are given a password, and not invited.
     by_password: bool,
+    /// Of a change: what the form showed.
+    shown: String,
 }
 
 impl Entered {
     fn read(form: &mut Form) -> Result<Self, ApiError> {
         let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
-        Ok(Self { email: take("email")?, name: take("name")?, by_password: take("how")? == "password" })
+        Ok(Self { email: take("email")?, name: take("name")?, by_password: take("how")? == "password", shown: String::new() })
     }
+
+    fn of(edit: &Edit) -> Self {
+        Self { email: edit.text("email"), name: edit.text("name"), by_password: false, shown: edit.shown() }
+    }
+}
+
+fn texts(user: &User) -> Vec<Text> {
+    vec![("email", user.email.to_string()), ("name", user.name.clone())]
 }
 
 fn show_form(visit: &Visit, user: Option<&User>, entered: &Entered, mistakes: &Mistakes) -> Result<HttpResponse, ApiError> {
@@ -175,8 +186,7 @@ async fn find(visit: &Visit, user: &Path<String>) -> Result<User, ApiError> {
 
 pub(super) async fn edit(visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
     let user = find(&visit, &user).await?;
-    let entered = Entered { email: user.email.to_string(), name: user.name.clone(), by_password: false };
-    show_form(&visit, Some(&user), &entered, &Mistakes::default())
+    show_form(&visit, Some(&user), &Entered::of(&Edit::of(texts(&user))), &Mistakes::default())
 }
 
 async fn change(visit: &Visit, user: &User, change: UserChange) -> Result<User, ApiError> {
@@ -185,12 +195,12 @@ async fn change(visit: &Visit, user: &User, change: UserChange) -> Result<User, 
 
 pub(super) async fn save(mut visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
     let user = find(&visit, &user).await?;
-    let entered = Entered::read(&mut visit.form().await?)?;
+    let edit = Edit::read(&mut visit.form().await?, texts(&user))?;
     let saved = async {
         let mut fields = Fields::default();
         let wanted = UserChange {
-            email: fields.check("email", Email::parse(&entered.email)),
-            name: fields.check("name", users::name(&entered.name)),
+            email: fields.optional("email", edit.changed("email"), Email::parse),
+            name: fields.optional("name", edit.changed("name"), users::name),
             active: None,
         };
         fields.finish()?;
@@ -198,7 +208,7 @@ pub(super) async fn save(mut visit: Visit, user: Path<String>) -> Result<HttpRes
     };
     match saved.await {
         Ok(user) => Ok(visit.done(&format!("/people/{}", user.id), "saved").await),
-        Err(error) => show_form(&visit, Some(&user), &entered, &Mistakes::of(error, "email")?),
+        Err(error) => show_form(&visit, Some(&user), &Entered::of(&edit), &Mistakes::of(error, "email")?),
     }
 }
 

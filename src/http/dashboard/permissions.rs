@@ -11,6 +11,7 @@ use super::super::api::page::Asked;
 use super::super::body::Form;
 use super::super::error::ApiError;
 use super::confirm::Question;
+use super::edit::{Edit, Text};
 use super::frame::Frame;
 use super::link::Pager;
 use super::mistakes::Mistakes;
@@ -57,12 +58,24 @@ struct FormView<'a> {
     entry: Option<&'a CatalogueEntry>,
     entered_name: &'a str,
     description: &'a str,
+    /// Of a change: what the form showed.
+    shown: &'a str,
     mistakes: &'a Mistakes,
 }
 
-fn show_form(visit: &Visit, entry: Option<&CatalogueEntry>, entered: (&str, &str), mistakes: &Mistakes) -> Result<HttpResponse, ApiError> {
+fn show_form(
+    visit: &Visit,
+    entry: Option<&CatalogueEntry>,
+    entered: (&str, &str),
+    shown: &str,
+    mistakes: &Mistakes,
+) -> Result<HttpResponse, ApiError> {
     let status = if mistakes.any() { mistakes.status() } else { StatusCode::OK };
-    visit.show_with(status, &FormView { frame: &visit.frame, entry, entered_name: entered.0, description: entered.1, mistakes })
+    visit.show_with(status, &FormView { frame: &visit.frame, entry, entered_name: entered.0, description: entered.1, shown, mistakes })
+}
+
+fn texts(entry: &CatalogueEntry) -> Vec<Text> {
+    vec![("description", entry.description.clone())]
 }
 
 fn read(form: &mut Form) -> Result<(String, String), ApiError> {
@@ -70,7 +83,7 @@ fn read(form: &mut Form) -> Result<(String, String), ApiError> {
 }
 
 pub(super) async fn new(visit: Visit) -> Result<HttpResponse, ApiError> {
-    show_form(&visit, None, ("", ""), &Mistakes::default())
+    show_form(&visit, None, ("", ""), "", &Mistakes::default())
 }
 
 pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
@@ -83,7 +96,7 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     };
     match made.await {
         Ok(_) => Ok(visit.done("/permissions", "created").await),
-        Err(error) => show_form(&visit, None, (&name, &description), &Mistakes::of(error, "name")?),
+        Err(error) => show_form(&visit, None, (&name, &description), "", &Mistakes::of(error, "name")?),
     }
 }
 
@@ -93,21 +106,22 @@ async fn find(visit: &Visit, permission: &Path<String>) -> Result<CatalogueEntry
 
 pub(super) async fn edit(visit: Visit, permission: Path<String>) -> Result<HttpResponse, ApiError> {
     let entry = find(&visit, &permission).await?;
-    show_form(&visit, Some(&entry), (entry.name.as_str(), &entry.description), &Mistakes::default())
+    show_form(&visit, Some(&entry), (entry.name.as_str(), &entry.description), &Edit::of(texts(&entry)).shown(), &Mistakes::default())
 }
 
 pub(super) async fn save(mut visit: Visit, permission: Path<String>) -> Result<HttpResponse, ApiError> {
     let entry = find(&visit, &permission).await?;
-    let (_, description) = read(&mut visit.form().await?)?;
+    let edit = Edit::read(&mut visit.form().await?, texts(&entry))?;
     let saved = async {
         let mut fields = Fields::default();
-        let parsed = fields.check("description", parse_description(&description));
-        let (reference, parsed) = (Reference::Id(entry.id.0), fields.finish_with(parsed)?);
-        Ok::<_, ApiError>(visit.management().update_permission(&visit.call.caller, &reference, Some(parsed), visit.call.origin.clone()).await?)
+        let parsed = fields.optional("description", edit.changed("description"), parse_description);
+        fields.finish()?;
+        let reference = Reference::Id(entry.id.0);
+        Ok::<_, ApiError>(visit.management().update_permission(&visit.call.caller, &reference, parsed, visit.call.origin.clone()).await?)
     };
     match saved.await {
         Ok(_) => Ok(visit.done("/permissions", "saved").await),
-        Err(error) => show_form(&visit, Some(&entry), (entry.name.as_str(), &description), &Mistakes::of(error, "name")?),
+        Err(error) => show_form(&visit, Some(&entry), (entry.name.as_str(), &edit.text("description")), &edit.shown(), &Mistakes::of(error, "name")?),
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::api::fields::Fields;
 use super::super::body::Form;
 use super::super::error::ApiError;
 use super::confirm::Question;
+use super::edit::{Edit, Text};
 use super::frame::Frame;
 use super::given::{self, GivenList};
 use super::mistakes::Mistakes;
@@ -42,12 +43,18 @@ struct Entered {
     slug: String,
     name: String,
     description: String,
+    /// Of a change: what the form showed.
+    shown: String,
 }
 
 impl Entered {
     fn read(form: &mut Form) -> Result<Self, ApiError> {
         let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
-        Ok(Self { slug: take("slug")?, name: take("name")?, description: take("description")? })
+        Ok(Self { slug: take("slug")?, name: take("name")?, description: take("description")?, shown: String::new() })
+    }
+
+    fn of(project: &Project, edit: &Edit) -> Self {
+        Self { slug: project.slug.to_string(), name: edit.text("name"), description: edit.text("description"), shown: edit.shown() }
     }
 
     fn parse_new(&self) -> Result<NewProject, ApiError> {
@@ -58,16 +65,20 @@ impl Entered {
         let description = fields.check("description", parse_description(&self.description));
         fields.finish_with(slug.zip(description).map(|(slug, description)| NewProject { slug, name, description }))
     }
+}
 
-    fn parse_change(&self) -> Result<ProjectChange, ApiError> {
-        let mut fields = Fields::default();
-        let change = ProjectChange {
-            name: fields.check("name", Name::parse(&self.name)),
-            description: fields.check("description", parse_description(&self.description)),
-        };
-        fields.finish()?;
-        Ok(change)
-    }
+fn texts(project: &Project) -> Vec<Text> {
+    vec![("name", project.name.to_string()), ("description", project.description.clone())]
+}
+
+fn parse_change(edit: &Edit) -> Result<ProjectChange, ApiError> {
+    let mut fields = Fields::default();
+    let change = ProjectChange {
+        name: fields.optional("name", edit.changed("name"), Name::parse),
+        description: fields.optional("description", edit.changed("description"), parse_description),
+    };
+    fields.finish()?;
+    Ok(change)
 }
 
 fn path_of(project: &Project) -> String {
@@ -117,20 +128,19 @@ fn references(project: &Project) -> (Reference, Reference) {
 
 pub(super) async fn edit(visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let project = find(&visit, &path).await?;
-    let entered = Entered { slug: project.slug.to_string(), name: project.name.to_string(), description: project.description.clone() };
-    show_form(&visit, &form_of(&visit, &project, &entered, &Mistakes::default()))
+    show_form(&visit, &form_of(&visit, &project, &Entered::of(&project, &Edit::of(texts(&project))), &Mistakes::default()))
 }
 
 pub(super) async fn save(mut visit: Visit, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let project = find(&visit, &path).await?;
-    let entered = Entered::read(&mut visit.form().await?)?;
+    let edit = Edit::read(&mut visit.form().await?, texts(&project))?;
     let saved = async {
-        let ((workspace, id), change) = (references(&project), entered.parse_change()?);
+        let ((workspace, id), change) = (references(&project), parse_change(&edit)?);
         Ok::<_, ApiError>(visit.management().update_project(&visit.call.caller, &workspace, &id, change, visit.call.origin.clone()).await?)
     };
     match saved.await {
         Ok(project) => Ok(visit.done(&path_of(&project), "saved").await),
-        Err(error) => show_form(&visit, &form_of(&visit, &project, &entered, &Mistakes::of(error, "name")?)),
+        Err(error) => show_form(&visit, &form_of(&visit, &project, &Entered::of(&project, &edit), &Mistakes::of(error, "name")?)),
     }
 }
 

@@ -12,6 +12,7 @@ use super::super::api::roles::level;
 use super::super::body::Form;
 use super::super::error::ApiError;
 use super::confirm::Question;
+use super::edit::{BOXES, Edit, Text, lines};
 use super::frame::Frame;
 use super::given::{self, GivenList};
 use super::link::Pager;
@@ -89,12 +90,20 @@ struct Entered {
     description: String,
     level: String,
     permissions: Vec<String>,
+    /// Of a change: what the form showed.
+    shown: String,
 }
 
 impl Entered {
     fn read(form: &mut Form) -> Result<Self, ApiError> {
         let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
-        Ok(Self { name: take("name")?, description: take("description")?, level: take("level")?, permissions: form.take_all("permissions") })
+        let (name, description, level) = (take("name")?, take("description")?, take("level")?);
+        Ok(Self { name, description, level, permissions: form.take_all(BOXES), shown: String::new() })
+    }
+
+    fn of(role: &Role, edit: &Edit) -> Self {
+        let permissions = edit.text(BOXES).lines().map(str::to_owned).collect();
+        Self { name: edit.text("name"), description: edit.text("description"), level: role.level.to_string(), permissions, shown: edit.shown() }
     }
 
     fn parse_new(&self) -> Result<NewRole, ApiError> {
@@ -106,17 +115,23 @@ impl Entered {
         let wanted = name.zip(description).zip(level).map(|((name, description), level)| NewRole { name, description, level, permissions });
         fields.finish_with(wanted)
     }
+}
 
-    fn parse_change(&self) -> Result<RoleChange, ApiError> {
-        let mut fields = Fields::default();
-        let change = RoleChange {
-            name: fields.check("name", Name::parse(&self.name)),
-            description: fields.check("description", parse_description(&self.description)),
-            permissions: fields.permissions("permissions", Some(&self.permissions)),
-        };
-        fields.finish()?;
-        Ok(change)
-    }
+fn texts(role: &Role) -> Vec<Text> {
+    let permissions = lines(role.grant.names().map(str::to_owned).collect());
+    vec![("name", role.name.to_string()), ("description", role.description.clone()), (BOXES, permissions)]
+}
+
+fn parse_change(edit: &Edit) -> Result<RoleChange, ApiError> {
+    let mut fields = Fields::default();
+    let permissions: Option<Vec<_>> = edit.changed(BOXES).map(|text| text.lines().map(str::to_owned).collect());
+    let change = RoleChange {
+        name: fields.optional("name", edit.changed("name"), Name::parse),
+        description: fields.optional("description", edit.changed("description"), parse_description),
+        permissions: fields.permissions(BOXES, permissions.as_deref()),
+    };
+    fields.finish()?;
+    Ok(change)
 }
 
 async fn show_form(visit: &Visit, role: Option<&Role>, entered: &Entered, mistakes: &Mistakes) -> Result<HttpResponse, ApiError> {
@@ -159,25 +174,22 @@ async fn find_own(visit: &Visit, role: &Path<String>) -> Result<Role, ApiError> 
 
 pub(super) async fn edit(visit: Visit, role: Path<String>) -> Result<HttpResponse, ApiError> {
     let role = find_own(&visit, &role).await?;
-    let entered = Entered {
-        name: role.name.to_string(),
-        description: role.description.clone(),
-        level: role.level.to_string(),
-        permissions: role.grant.names().map(str::to_owned).collect(),
-    };
-    show_form(&visit, Some(&role), &entered, &Mistakes::default()).await
+    show_form(&visit, Some(&role), &Entered::of(&role, &Edit::of(texts(&role))), &Mistakes::default()).await
 }
 
 pub(super) async fn save(mut visit: Visit, role: Path<String>) -> Result<HttpResponse, ApiError> {
     let role = find_own(&visit, &role).await?;
-    let entered = Entered::read(&mut visit.form().await?)?;
+    let edit = Edit::read(&mut visit.form().await?, texts(&role))?;
+    if let Some(mistakes) = edit.conflict() {
+        return show_form(&visit, Some(&role), &Entered::of(&role, &edit), &mistakes).await;
+    }
     let saved = async {
-        let (reference, change) = (Reference::Id(role.id.0), entered.parse_change()?);
+        let (reference, change) = (Reference::Id(role.id.0), parse_change(&edit)?);
         Ok::<_, ApiError>(visit.management().update_role(&visit.call.caller, &reference, change, visit.call.origin.clone()).await?)
     };
     match saved.await {
         Ok(role) => Ok(visit.done(&format!("/roles/{}", role.id), "saved").await),
-        Err(error) => show_form(&visit, Some(&role), &entered, &Mistakes::of(error, "name")?).await,
+        Err(error) => show_form(&visit, Some(&role), &Entered::of(&role, &edit), &Mistakes::of(error, "name")?).await,
     }
 }
 

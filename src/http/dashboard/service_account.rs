@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use actix_web::HttpResponse;
-use actix_web::http::StatusCode;
 use actix_web::web::Path;
 use askama::Template;
 use serde::Deserialize;
@@ -11,11 +10,11 @@ use serde_json::Value;
 
 use super::super::api::fields::Fields;
 use super::super::api::page::Asked;
-use super::super::body::Form;
 use super::super::error::ApiError;
 use super::activity::{self, Activity};
 use super::api_keys::KeyRow;
 use super::chart::{self, Chart};
+use super::edit::{Edit, Text};
 use super::ending::{DEACTIVATE_ACCOUNT, DELETE_ACCOUNT, END_TOKENS_OF_ACCOUNT};
 use super::frame::Frame;
 use super::given::{self, GivenList, GivenRow};
@@ -159,34 +158,38 @@ struct Entered {
     labels: String,
     /// A JSON object, or nothing.
     claims: String,
+    /// What the form showed.
+    shown: String,
 }
 
 impl Entered {
-    fn of(account: &ServiceAccount) -> Self {
-        let labels: Vec<_> = account.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let claims = if account.claims == CustomClaims::default() { String::new() } else { pretty(&account.claims) };
-        Self { name: account.name.to_string(), description: account.description.clone(), labels: labels.join("\n"), claims }
+    fn of(edit: &Edit) -> Self {
+        let [name, description, labels, claims] = ["name", "description", "labels", "claims"].map(|name| edit.text(name));
+        Self { name, description, labels, claims, shown: edit.shown() }
     }
+}
 
-    fn read(form: &mut Form) -> Result<Self, ApiError> {
-        let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
-        Ok(Self { name: take("name")?, description: take("description")?, labels: take("labels")?, claims: take("claims")? })
-    }
+fn texts(account: &ServiceAccount, may_claim: bool) -> Vec<Text> {
+    let labels: Vec<_> = account.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let claims = if account.claims == CustomClaims::default() { String::new() } else { pretty(&account.claims) };
+    let mut texts = vec![("name", account.name.to_string()), ("description", account.description.clone()), ("labels", labels.join("\n"))];
+    texts.extend(may_claim.then_some(("claims", claims)));
+    texts
+}
 
-    fn parse(&self, may_claim: bool) -> Result<AccountChange, ApiError> {
-        let mut fields = Fields::default();
-        let labels = fields.check("labels", parse_labels(&self.labels));
-        let claims = if may_claim { fields.check("claims", parse_claims(&self.claims)) } else { None };
-        let change = AccountChange {
-            name: fields.check("name", Name::parse(&self.name)),
-            description: fields.check("description", parse_description(&self.description)),
-            active: None,
-            labels: labels.and_then(|labels| fields.labels(Some(labels))),
-            claims: claims.and_then(|claims| fields.claims(Some(claims))),
-        };
-        fields.finish()?;
-        Ok(change)
-    }
+fn parse_change(edit: &Edit) -> Result<AccountChange, ApiError> {
+    let mut fields = Fields::default();
+    let labels = fields.optional("labels", edit.changed("labels"), parse_labels);
+    let claims = fields.optional("claims", edit.changed("claims"), parse_claims);
+    let change = AccountChange {
+        name: fields.optional("name", edit.changed("name"), Name::parse),
+        description: fields.optional("description", edit.changed("description"), parse_description),
+        active: None,
+        labels: fields.labels(labels),
+        claims: fields.claims(claims),
+    };
+    fields.finish()?;
+    Ok(change)
 }
 
 /// Claims as people read them.
@@ -219,24 +222,23 @@ async fn may_claim(visit: &Visit, account: &ServiceAccount) -> Result<bool, ApiE
 
 pub(super) async fn edit(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
     let account = find(&visit, &account).await?;
-    show_form(&visit, &account, &Entered::of(&account), &Mistakes::default(), StatusCode::OK).await
+    let may_claim = may_claim(&visit, &account).await?;
+    show_form(&visit, &account, &Edit::of(texts(&account, may_claim)), &Mistakes::default(), may_claim)
 }
 
-async fn show_form(
-    visit: &Visit,
-    account: &ServiceAccount,
-    entered: &Entered,
-    mistakes: &Mistakes,
-    status: StatusCode,
-) -> Result<HttpResponse, ApiError> {
-    let may_claim = may_claim(visit, account).await?;
-    visit.show_with(status, &EditView { frame: &visit.frame, account, entered, mistakes, may_claim })
+fn show_form(visit: &Visit, account: &ServiceAccount, edit: &Edit, mistakes: &Mistakes, may_claim: bool) -> Result<HttpResponse, ApiError> {
+    let view = EditView { frame: &visit.frame, account, entered: &Entered::of(edit), mistakes, may_claim };
+    visit.show_with(mistakes.status(), &view)
 }
 
 pub(super) async fn save(mut visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
     let account = find(&visit, &account).await?;
-    let entered = Entered::read(&mut visit.form().await?)?;
-    let saved = match entered.parse(may_claim(&visit, &account).await?) {
+    let may_claim = may_claim(&visit, &account).await?;
+    let edit = Edit::read(&mut visit.form().await?, texts(&account, may_claim))?;
+    if let Some(mistakes) = edit.conflict() {
+        return show_form(&visit, &account, &edit, &mistakes, may_claim);
+    }
+    let saved = match parse_change(&edit) {
         Ok(change) => update(&visit, &account, change).await,
         Err(error) => Err(error),
     };
@@ -244,7 +246,7 @@ pub(super) async fn save(mut visit: Visit, account: Path<String>) -> Result<Http
         Ok(()) => Ok(visit.done(&path_of(&account), "saved").await),
         Err(error) => {
             let mistakes = Mistakes::of(error, "name")?;
-            show_form(&visit, &account, &entered, &mistakes, mistakes.status()).await
+            show_form(&visit, &account, &edit, &mistakes, may_claim)
         }
     }
 }

@@ -94,6 +94,9 @@ pub(super) async fn rotate(visit: Visit, algorithm: Path<String>) -> Result<Http
 
 pub(super) async fn ask_to_withdraw(visit: Visit, algorithm: Path<String>) -> Result<HttpResponse, ApiError> {
     let algorithm = parse(&algorithm)?;
+    if !visit.call.state.signing.keys().await?.algorithms().contains(&algorithm) {
+        return Err(ApiError::new("not_found", format!("nothing is signed with {algorithm}")));
+    }
     let count = match visit.call.state.signing.count_outstanding().await {
         Some(0) => "No token that was issued counts now.".to_owned(),
         Some(1) => "At most 1 token counts now.".to_owned(),

@@ -11,6 +11,7 @@ use super::super::api::page::Asked;
 use super::super::body::Form;
 use super::super::error::{ApiError, FieldError};
 use super::confirm::Question;
+use super::edit::{Edit, Text};
 use super::frame::Frame;
 use super::given::{self, GivenList};
 use super::link::Pager;
@@ -71,11 +72,18 @@ struct FormView<'a> {
 struct Entered {
     name: String,
     description: String,
+    /// Of a change: what the form showed.
+    shown: String,
 }
 
 impl Entered {
     fn read(form: &mut Form) -> Result<Self, ApiError> {
-        Ok(Self { name: form.take("name")?.unwrap_or_default(), description: form.take("description")?.unwrap_or_default() })
+        let mut take = |name: &str| form.take(name).map(Option::unwrap_or_default);
+        Ok(Self { name: take("name")?, description: take("description")?, shown: String::new() })
+    }
+
+    fn of(edit: &Edit) -> Self {
+        Self { name: edit.text("name"), description: edit.text("description"), shown: edit.shown() }
     }
 
     fn parse(&self) -> Result<NewTeam, ApiError> {
@@ -84,6 +92,20 @@ impl Entered {
         let description = fields.check("description", parse_description(&self.description));
         fields.finish_with(name.zip(description).map(|(name, description)| NewTeam { name, description }))
     }
+}
+
+fn texts(team: &Team) -> Vec<Text> {
+    vec![("name", team.name.to_string()), ("description", team.description.clone())]
+}
+
+fn parse_change(edit: &Edit) -> Result<TeamChange, ApiError> {
+    let mut fields = Fields::default();
+    let change = TeamChange {
+        name: fields.optional("name", edit.changed("name"), Name::parse),
+        description: fields.optional("description", edit.changed("description"), parse_description),
+    };
+    fields.finish()?;
+    Ok(change)
 }
 
 fn show_form(visit: &Visit, team: Option<&Team>, entered: &Entered, mistakes: &Mistakes, status: StatusCode) -> Result<HttpResponse, ApiError> {
@@ -115,23 +137,21 @@ async fn find(visit: &Visit, team: &Path<String>) -> Result<Team, ApiError> {
 
 pub(super) async fn edit(visit: Visit, team: Path<String>) -> Result<HttpResponse, ApiError> {
     let team = find(&visit, &team).await?;
-    let entered = Entered { name: team.name.to_string(), description: team.description.clone() };
-    show_form(&visit, Some(&team), &entered, &Mistakes::default(), StatusCode::OK)
+    show_form(&visit, Some(&team), &Entered::of(&Edit::of(texts(&team))), &Mistakes::default(), StatusCode::OK)
 }
 
 pub(super) async fn save(mut visit: Visit, team: Path<String>) -> Result<HttpResponse, ApiError> {
     let team = find(&visit, &team).await?;
-    let entered = Entered::read(&mut visit.form().await?)?;
+    let edit = Edit::read(&mut visit.form().await?, texts(&team))?;
     let saved = async {
-        let NewTeam { name, description } = entered.parse()?;
-        let change = TeamChange { name: Some(name), description: Some(description) };
+        let change = parse_change(&edit)?;
         Ok::<_, ApiError>(visit.management().update_team(&visit.call.caller, &Reference::Id(team.id.0), change, visit.call.origin.clone()).await?)
     };
     match saved.await {
         Ok(team) => Ok(visit.done(&format!("/teams/{}", team.id), "saved").await),
         Err(error) => {
             let mistakes = Mistakes::of(error, "name")?;
-            show_form(&visit, Some(&team), &entered, &mistakes, mistakes.status())
+            show_form(&visit, Some(&team), &Entered::of(&edit), &mistakes, mistakes.status())
         }
     }
 }

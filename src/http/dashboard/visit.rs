@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use super::super::body::Form;
 use super::super::credential::Call;
 use super::super::error::ApiError;
+use super::super::routes::Needs;
+use super::PAGES;
 use super::frame::Frame;
 use super::moment::Moment;
 use crate::domain::access::Place;
@@ -79,7 +81,30 @@ impl Visit {
     pub(super) async fn done(&self, path: &str, notice: &str) -> HttpResponse {
         let Propagation { live_nodes, confirmed } = self.call.state.follower.confirm().await;
         let servers = if live_nodes > 1 { format!("&confirmed={confirmed}&servers={live_nodes}") } else { String::new() };
+        let path = if self.may_open(path) { path } else { "/" };
         see_other(&format!("{path}?notice={notice}{servers}"))
+    }
+
+    /// Whether the page of this path would be shown to the visitor: who may change something may not always see it.
+    fn may_open(&self, path: &str) -> bool {
+        let access = &self.call.caller.access;
+        let parts: Vec<_> = path.split('/').collect();
+        let fits = |pattern: &str| {
+            let names: Vec<_> = pattern.split('/').collect();
+            names.len() == parts.len() && names.iter().zip(&parts).all(|(name, part)| name.starts_with('{') || name == part)
+        };
+        let page = PAGES.iter().find(|page| page.method == "GET" && fits(page.path));
+        let Some(Needs::Permission(needed)) = page.map(|page| &page.needs) else { return true };
+        match parts.as_slice() {
+            // Its list shows what there is to see.
+            ["", "workspaces"] => access.holds_somewhere(needed),
+            ["", "workspaces", workspace] => workspace.parse().is_ok_and(|id| access.holds(needed, Place::Workspace(id))),
+            ["", "workspaces", workspace, "projects", project] => {
+                let place = workspace.parse().ok().zip(project.parse().ok()).map(|(workspace, project)| Place::Project(workspace, project));
+                place.is_some_and(|place| access.holds(needed, place))
+            }
+            _ => self.may(needed),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::super::api::workspaces::{algorithm, lifetime};
 use super::super::body::Form;
 use super::super::error::ApiError;
 use super::confirm::Question;
+use super::edit::{Edit, Text};
 use super::frame::Frame;
 use super::given::{self, GivenList};
 use super::link::Pager;
@@ -130,6 +131,15 @@ struct Entered {
     labels: String,
     /// A JSON object.
     claims: String,
+    /// Of a change: what the form showed.
+    shown: String,
+}
+
+/// A lifetime as a form has it.
+fn seconds(fields: &mut Fields, text: &str) -> Option<i64> {
+    let text = text.trim();
+    // What is no number is out of the range, too.
+    if text.is_empty() { None } else { lifetime(fields, Some(text.parse().unwrap_or(0))) }
 }
 
 /// Labels as a form has them, a line each.
@@ -155,17 +165,17 @@ fn parse_claims(fields: &mut Fields, text: &str) -> Option<CustomClaims> {
 }
 
 impl Entered {
-    fn of(workspace: &Workspace) -> Self {
-        let labels: Vec<_> = workspace.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    fn of(workspace: &Workspace, edit: &Edit) -> Self {
         Self {
             slug: workspace.slug.to_string(),
-            name: workspace.name.to_string(),
-            url: workspace.url.as_ref().map(ToString::to_string).unwrap_or_default(),
-            audience: workspace.audience.to_string(),
-            token_lifetime_seconds: workspace.token_lifetime_seconds.to_string(),
-            signing_algorithm: workspace.signing_algorithm.to_string(),
-            labels: labels.join("\n"),
-            claims: claims_text(workspace),
+            name: edit.text("name"),
+            url: edit.text("url"),
+            audience: edit.text("audience"),
+            token_lifetime_seconds: edit.text("token_lifetime_seconds"),
+            signing_algorithm: edit.text("signing_algorithm"),
+            labels: edit.text("labels"),
+            claims: edit.text("claims"),
+            shown: edit.shown(),
         }
     }
 
@@ -180,13 +190,8 @@ impl Entered {
             signing_algorithm: take("signing_algorithm")?,
             labels: take("labels")?,
             claims: take("claims")?,
+            shown: String::new(),
         })
-    }
-
-    fn lifetime(&self, fields: &mut Fields) -> Option<i64> {
-        let text = self.token_lifetime_seconds.trim();
-        // What is no number is out of the range, too.
-        if text.is_empty() { None } else { lifetime(fields, Some(text.parse().unwrap_or(0))) }
     }
 
     fn parse_new(&self) -> Result<NewWorkspace, ApiError> {
@@ -196,31 +201,44 @@ impl Entered {
         let name = fields.optional("name", some(&self.name).as_deref(), Name::parse);
         let url = fields.optional("url", some(&self.url).as_deref(), WorkspaceUrl::parse);
         let audience = fields.optional("audience", some(&self.audience).as_deref(), Audience::parse);
-        let token_lifetime = Duration::from_secs(self.lifetime(&mut fields).unwrap_or(3_600).unsigned_abs());
+        let token_lifetime = Duration::from_secs(seconds(&mut fields, &self.token_lifetime_seconds).unwrap_or(3_600).unsigned_abs());
         let signing_algorithm = algorithm(&mut fields, some(&self.signing_algorithm).as_deref()).unwrap_or(SigningAlgorithm::Es256);
         let labels = parse_labels(&mut fields, &self.labels).unwrap_or_default();
         let claims = parse_claims(&mut fields, &self.claims).unwrap_or_default();
         fields.finish_with(slug.map(|slug| NewWorkspace { slug, name, url, audience, signing_algorithm, token_lifetime, labels, claims }))
     }
+}
 
-    fn parse_change(&self, receiver: bool) -> Result<WorkspaceChange, ApiError> {
-        let mut fields = Fields::default();
-        let url = Some(self.url.trim()).filter(|url| !url.is_empty());
-        let mut change = WorkspaceChange {
-            name: fields.check("name", Name::parse(&self.name)),
-            token_lifetime_seconds: self.lifetime(&mut fields),
-            signing_algorithm: algorithm(&mut fields, Some(self.signing_algorithm.as_str())),
-            labels: parse_labels(&mut fields, &self.labels),
-            claims: parse_claims(&mut fields, &self.claims),
-            ..WorkspaceChange::default()
-        };
-        if receiver {
-            change.url = fields.check("url", url.map(WorkspaceUrl::parse).transpose());
-            change.audience = fields.check("audience", Audience::parse(self.audience.trim()));
-        }
-        fields.finish()?;
-        Ok(change)
+fn texts(workspace: &Workspace, receiver: bool) -> Vec<Text> {
+    let labels: Vec<_> = workspace.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut texts = vec![
+        ("name", workspace.name.to_string()),
+        ("token_lifetime_seconds", workspace.token_lifetime_seconds.to_string()),
+        ("signing_algorithm", workspace.signing_algorithm.to_string()),
+        ("labels", labels.join("\n")),
+        ("claims", claims_text(workspace)),
+    ];
+    if receiver {
+        let url = workspace.url.as_ref().map(ToString::to_string).unwrap_or_default();
+        texts.extend([("url", url), ("audience", workspace.audience.to_string())]);
     }
+    texts
+}
+
+fn parse_change(edit: &Edit) -> Result<WorkspaceChange, ApiError> {
+    let mut fields = Fields::default();
+    let url = |text: &str| Some(text.trim()).filter(|url| !url.is_empty()).map(WorkspaceUrl::parse).transpose();
+    let change = WorkspaceChange {
+        name: fields.optional("name", edit.changed("name"), Name::parse),
+        url: fields.optional("url", edit.changed("url"), url),
+        audience: fields.optional("audience", edit.changed("audience"), |text| Audience::parse(text.trim())),
+        token_lifetime_seconds: edit.changed("token_lifetime_seconds").and_then(|text| seconds(&mut fields, text)),
+        signing_algorithm: algorithm(&mut fields, edit.changed("signing_algorithm")),
+        labels: edit.changed("labels").and_then(|text| parse_labels(&mut fields, text)),
+        claims: edit.changed("claims").and_then(|text| parse_claims(&mut fields, text)),
+    };
+    fields.finish()?;
+    Ok(change)
 }
 
 /// Claims as people write them; nothing where there are none.
@@ -271,14 +289,18 @@ pub(super) async fn find(visit: &Visit, workspace: &str) -> Result<Workspace, Ap
 
 pub(super) async fn edit(visit: Visit, workspace: Path<String>) -> Result<HttpResponse, ApiError> {
     let workspace = find(&visit, &workspace).await?;
-    show_form(&visit, Some(&workspace), &Entered::of(&workspace), &Mistakes::default())
+    let edit = Edit::of(texts(&workspace, visit.may(&Permission::WORKSPACES_MANAGE)));
+    show_form(&visit, Some(&workspace), &Entered::of(&workspace, &edit), &Mistakes::default())
 }
 
 pub(super) async fn save(mut visit: Visit, workspace: Path<String>) -> Result<HttpResponse, ApiError> {
     let workspace = find(&visit, &workspace).await?;
-    let entered = Entered::read(&mut visit.form().await?)?;
+    let edit = Edit::read(&mut visit.form().await?, texts(&workspace, visit.may(&Permission::WORKSPACES_MANAGE)))?;
+    if let Some(mistakes) = edit.conflict() {
+        return show_form(&visit, Some(&workspace), &Entered::of(&workspace, &edit), &mistakes);
+    }
     let saved = async {
-        let change = entered.parse_change(visit.may(&Permission::WORKSPACES_MANAGE))?;
+        let change = parse_change(&edit)?;
         let reference = Reference::Id(workspace.id.0);
         Ok::<_, ApiError>(visit.management().update_workspace(&visit.call.caller, &reference, change, visit.call.origin.clone()).await?)
     };
@@ -286,7 +308,7 @@ pub(super) async fn save(mut visit: Visit, workspace: Path<String>) -> Result<Ht
         Ok(workspace) => Ok(visit.done(&format!("/workspaces/{}", workspace.id), "saved").await),
         Err(error) => {
             let field = taken_field(&error);
-            show_form(&visit, Some(&workspace), &entered, &Mistakes::of(error, field)?)
+            show_form(&visit, Some(&workspace), &Entered::of(&workspace, &edit), &Mistakes::of(error, field)?)
         }
     }
 }
