@@ -60,19 +60,28 @@ if (live && events && liveStatus) {
       if (rows.length) events.replaceChildren(...fresh.childNodes);
       return rows.length;
     }
-    let count = 0;
+    const known = new Map([...body.rows].map((row) => [row.dataset.event, row]));
+    const count = rows.filter((row) => !known.has(row.dataset.event)).length;
+    // More has happened than one page shows, or there are more rows than anyone reads: the page as it is now has no hole in it.
+    if (count === rows.length || known.size + count > MOST) {
+      if (count) events.replaceChildren(...fresh.childNodes);
+      return count;
+    }
     for (const row of rows) {
-      const id = row.dataset.event;
-      const same = [...body.rows].find((known) => known.dataset.event <= id);
-      if (same && same.dataset.event === id) {
+      const same = known.get(row.dataset.event);
+      known.delete(row.dataset.event);
+      if (same) {
         same.querySelector("time").textContent = row.querySelector("time").textContent;
         continue;
       }
       row.classList.add("fresh");
-      body.insertBefore(row, same ?? null);
-      count += 1;
+      body.insertBefore(row, [...body.rows].find((other) => other.dataset.event < row.dataset.event) ?? null);
     }
-    while (body.rows.length > MOST) body.deleteRow(-1);
+    // What was pushed off the first page is told no distance from now any more.
+    for (const row of known.values()) {
+      const time = row.querySelector("time");
+      time.textContent = time.title;
+    }
     return count;
   };
   const look = async () => {

@@ -2,6 +2,7 @@
 
 mod access;
 mod changes;
+mod links;
 
 use hourpass::http::{Needs, PAGES};
 use reqwest::Method;
@@ -75,11 +76,53 @@ on_both_engines! {
         assert_eq!(found("?search=CI&show=inactive").await, ["ci-test"]);
         assert_eq!(found("?show=expiring").await, ["CI-deploy"]);
         app.upkeep.flush(true).await.unwrap();
-        assert_eq!(found("?show=unused").await, ["CI-deploy", "backup_%"]);
         assert_eq!(found("?search=zzz").await, [""; 0]);
         let api = admin.get("/api/v1/service_accounts?search=DEPLOY").await.expect(200);
         assert_eq!((api["items"].as_array().unwrap().len(), &api["items"][0]["name"]), (1, &json!("CI-deploy")));
         assert!(admin.get("/service-accounts").await.text.contains("<span class=\"chip\">default</span>"));
+    }
+
+    async fn accounts_that_need_a_look_are_counted_and_listed_alike(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        let make = async |name: &str, days: &[u16]| {
+            admin.post("/api/v1/service_accounts", &json!({ "name": name })).await.expect(201);
+            for days in days {
+                let key = json!({ "name": format!("in {days} days"), "expires_in_days": days });
+                admin.post(&format!("/api/v1/service_accounts/{name}/api_keys"), &key).await.expect(201);
+            }
+        };
+        // What each of the two says: the number on the overview, and the names in the list.
+        let looked = async |show: &str, label: &str| {
+            let (overview, list) = (admin.get("/").await, admin.get(&format!("/service-accounts?show={show}")).await);
+            page(&list, 200);
+            let (before, _) = overview.text.split_once(&format!("</b><span>{label}")).unwrap();
+            let count: usize = before.rsplit_once("<b>").unwrap().1.parse().unwrap();
+            let names: Vec<_> = ["bootstrap", "dead", "both", "late"].into_iter().filter(|name| list.text.contains(&format!("\">{name}</a>"))).collect();
+            assert_eq!(count, names.len(), "{show}: {names:?}");
+            (names, list.text)
+        };
+        let (unused, expiring) = (async || looked("unused", "unused for 90 days").await, async || looked("expiring", "with a key that expires").await);
+        make("dead", &[10]).await;
+        make("both", &[10, 50]).await;
+        assert_eq!(unused().await.0, [""; 0]);
+        let (names, text) = expiring().await;
+        assert_eq!((names, text.contains("in 10 days")), (vec!["dead", "both"], true));
+        // One has expired, and hides neither itself nor the next.
+        app.clock.advance_seconds(30 * 86_400);
+        let (names, text) = expiring().await;
+        assert_eq!((names, text.contains("in 20 days"), text.contains("Expired")), (vec!["both"], true, false));
+        let all = admin.get("/service-accounts?search=dead").await;
+        assert!(all.text.contains("Expired"), "{}", all.text);
+        app.clock.advance_seconds(61 * 86_400);
+        make("late", &[]).await;
+        // Whoever looks is using their own.
+        app.upkeep.flush(true).await.unwrap();
+        assert_eq!(unused().await.0, ["dead", "both"]);
+        assert_eq!(expiring().await.0, [""; 0]);
+        // The filter of the API is as it was.
+        let api = admin.get("/api/v1/service_accounts?unused_since=2026-01-02T00:00:00Z").await.expect(200);
+        assert_eq!(api["items"].as_array().unwrap().len(), 3);
     }
 
     async fn a_list_has_pages(engine: Engine) {

@@ -77,8 +77,9 @@ on_both_engines! {
         app.upkeep.flush(true).await.unwrap();
         let whole = admin.get(&path).await;
         page(&whole, 200);
+        let id = path.rsplit('/').next().unwrap();
         let texts = ["BOT", "Active", "127.0.0.1", "Workspace Viewer", "Workspace default", "nodes.read", "Whole organization", "&#60;script&#62;", "asked for a token for",
-            "made the API key", "https://example.com/tier", "/audit?actor=ci", "role-assignments/new?service_account=", "Exchanges"];
+            "made the API key", "https://example.com/tier", &format!("/audit?actor={id}"), "role-assignments/new?service_account=", "Exchanges"];
         says(&whole, &texts, &["No keys yet"]);
         for link in ["/edit", "/end-tokens", "/deactivate", "/delete", "/keys/new", "/teams/new"] {
             assert!(whole.text.contains(&format!("href=\"{path}{link}\"")), "{link}");
@@ -91,6 +92,24 @@ on_both_engines! {
         let bare = admin.post("/api/v1/service_accounts", &json!({ "name": "bare" })).await.expect(201);
         let bare = admin.get(&format!("/service-accounts/{}", bare["id"].as_str().unwrap())).await;
         says(&bare, &["No keys yet", "It holds nothing itself, and nothing through teams", "It is in no team"], &[]);
+    }
+
+    async fn what_was_done_is_found_after_a_renaming(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        let (path, _, raw) = account(&app).await;
+        app.anyone().login(&raw).await.expect(200);
+        admin.patch("/api/v1/service_accounts/ci", &json!({ "name": "deployer" })).await.expect(200);
+        let user = admin.post("/api/v1/users", &json!({ "email": "old@example.com", "password": "correct horse battery" })).await.expect(201);
+        admin.patch("/api/v1/users/old@example.com", &json!({ "email": "new@example.com" })).await.expect(200);
+        let person = format!("/people/{}", user["id"].as_str().unwrap());
+        for (path, link, told) in [(&path, "actor", "asked for a token for"), (&path, "target", "made the service account"), (&person, "target", "old@example.com")] {
+            let shown = admin.get(path).await;
+            let (_, rest) = shown.text.split_once(&format!("href=\"/audit?{link}=")).unwrap();
+            let found = admin.get(&format!("/audit?{link}={}", rest.split_once('"').unwrap().0)).await;
+            page(&found, 200);
+            says(&found, &[told], &["Nothing found"]);
+        }
     }
 
     async fn an_account_is_edited(engine: Engine) {

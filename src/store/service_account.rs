@@ -36,6 +36,10 @@ macro_rules! list {
             " AND (a.last_used_at < $5 OR a.last_used_at IS NULL OR CAST($5 AS BIGINT) IS NULL)",
             " AND (a.next_key_expires_at < $6 OR CAST($6 AS BIGINT) IS NULL)",
             " AND (replace(lower(a.name), lower($8), '') <> lower(a.name) OR CAST($8 AS TEXT) IS NULL)",
+            " AND (a.created_at < $9 OR CAST($9 AS BIGINT) IS NULL)",
+            // The first expiry may be over, and hide another: only where it comes before then is it looked for.
+            " AND (CAST($10 AS BIGINT) IS NULL OR EXISTS (SELECT 1 FROM api_keys k JOIN api_key_values v ON v.api_key_id = k.id",
+            " WHERE k.service_account_id = a.id AND k.active AND v.retained_until IS NULL AND v.expires_at > $10 AND v.expires_at < $6))",
             $where,
             " ORDER BY a.id LIMIT $7"
         )
@@ -48,17 +52,21 @@ statements! {
     FIND_BY_ID = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.id = $2");
     FIND_BY_NAME = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.name = $2");
     COUNT = "SELECT count(*) FROM service_accounts WHERE organization_id = $1";
-    // Of an index that holds all of it.
+    // Of an index that holds all of it (ids are in the order of creation), but for the keys of those of which one expires, or expired, before then.
     COUNT_STATES = "SELECT count(CASE WHEN a.active THEN 1 END), count(CASE WHEN NOT a.active THEN 1 END), \
-                    count(CASE WHEN a.active AND (a.last_used_at IS NULL OR a.last_used_at < $2) THEN 1 END), \
-                    count(CASE WHEN a.active AND a.next_key_expires_at < $3 THEN 1 END) FROM service_accounts a WHERE a.organization_id = $1";
+                    count(CASE WHEN a.active AND (a.last_used_at < $2 OR a.last_used_at IS NULL AND a.id < $3) THEN 1 END), \
+                    (SELECT count(DISTINCT e.id) FROM service_accounts e JOIN api_keys k ON k.service_account_id = e.id \
+                    JOIN api_key_values v ON v.api_key_id = k.id WHERE e.organization_id = $1 AND e.active AND e.next_key_expires_at < $5 AND k.active \
+                    AND v.retained_until IS NULL AND v.expires_at > $4 AND v.expires_at < $5) FROM service_accounts a WHERE a.organization_id = $1";
     LIST = list!("service_accounts a", "");
-    LIST_BY_NAME = list!("service_accounts a", " AND a.name = $9");
+    LIST_BY_NAME = list!("service_accounts a", " AND a.name = $11");
     // CROSS JOIN, because SQLite then reads the labels first.
     LIST_BY_LABEL = list!(
         "labels l CROSS JOIN service_accounts a",
-        " AND (a.name = $9 OR CAST($9 AS TEXT) IS NULL) AND l.organization_id = $1 AND l.name = $10 AND l.value = $11 AND l.owner_id > $2 AND a.id = l.owner_id"
+        " AND (a.name = $11 OR CAST($11 AS TEXT) IS NULL) AND l.organization_id = $1 AND l.name = $12 AND l.value = $13 AND l.owner_id > $2 AND a.id = l.owner_id"
     );
+    FIND_NEXT_EXPIRY = "SELECT min(v.expires_at) FROM api_keys k JOIN api_key_values v ON v.api_key_id = k.id \
+                        WHERE k.service_account_id = $1 AND k.active AND v.retained_until IS NULL AND v.expires_at > $2";
     // Changes nothing, and makes others who would change the account wait. PostgreSQL has FOR UPDATE for it, SQLite has not.
     LOCK = "UPDATE service_accounts SET active = active WHERE organization_id = $1 AND id = $2";
     UPDATE = "UPDATE service_accounts SET name = $2, description = $3, active = $4, labels = $5, claims = $6 WHERE id = $1";
@@ -129,8 +137,12 @@ pub struct AccountFilter {
     pub never_used: bool,
     /// Those of which no key was used since then, or ever.
     pub unused_since: Option<Timestamp>,
-    /// Those that have a key that expires before then.
+    /// Those that have a key that expires before then, or expired before.
     pub expiring_before: Option<Timestamp>,
+    /// With `expiring_before`: those that have a key that expires between this time and that one.
+    pub expiring_after: Option<Timestamp>,
+    /// Those that were made before then.
+    pub created_before: Option<Timestamp>,
     /// Those with this label: its name and value.
     pub label: Option<(String, String)>,
 }
@@ -142,9 +154,9 @@ pub struct AccountCounts {
     pub active: i64,
     /// Deactivated ones.
     pub inactive: i64,
-    /// Active ones of which no key was used for some time, or ever.
+    /// Active ones of which no key was used for some time, or ever since they were made before that.
     pub unused: i64,
-    /// Active ones that have a key that expires soon, or has expired.
+    /// Active ones that have a key that works and expires soon.
     pub expiring: i64,
 }
 
@@ -163,6 +175,11 @@ reads! {
     fn count_service_accounts(organization: OrganizationId) -> i64 = |connection| {
         Ok(sqlx::query_scalar(COUNT).bind(organization.0).fetch_one(connection).await?)
     };
+    /// When the next of an account's active keys expires, of those that do after `now`.
+    fn find_next_key_expiry(account: ServiceAccountId, now: Timestamp) -> Option<Timestamp> = |connection| {
+        let at: Option<i64> = sqlx::query_scalar(FIND_NEXT_EXPIRY).bind(account.0).bind(now.as_micros()).fetch_one(connection).await?;
+        Ok(at.map(Timestamp::from_micros))
+    };
 }
 
 impl Store {
@@ -177,7 +194,8 @@ impl Store {
         }
     }
 
-    /// Counts the service accounts of an organization: those that were not used since `unused_since`, and those with a key that expires before `expiring_before`.
+    /// Counts the service accounts of an organization: among them those that are older than `unused_since` and were not used since then, and those with a key
+    /// that expires between two times.
     ///
     /// # Errors
     /// Where the database fails.
@@ -185,12 +203,14 @@ impl Store {
         &self,
         organization: OrganizationId,
         unused_since: Timestamp,
-        expiring_before: Timestamp,
+        (from, until): (Timestamp, Timestamp),
     ) -> Result<AccountCounts, StoreError> {
         let (active, inactive, unused, expiring) = on!(Db, &self.read, |pool| sqlx::query_as::<_, (i64, i64, i64, i64)>(COUNT_STATES)
             .bind(organization.0)
             .bind(unused_since.as_micros())
-            .bind(expiring_before.as_micros())
+            .bind(ServiceAccountId::earliest(unused_since).0)
+            .bind(from.as_micros())
+            .bind(until.as_micros())
             .fetch_one(pool)
             .await)?;
         Ok(AccountCounts { active, inactive, unused, expiring })
@@ -222,7 +242,9 @@ impl Store {
                 .bind(filter.unused_since.map(Timestamp::as_micros))
                 .bind(filter.expiring_before.map(Timestamp::as_micros))
                 .bind(limit)
-                .bind(filter.search.as_deref().filter(|search| !search.is_empty()));
+                .bind(filter.search.as_deref().filter(|search| !search.is_empty()))
+                .bind(filter.created_before.map(Timestamp::as_micros))
+                .bind(filter.expiring_after.map(Timestamp::as_micros));
             match (&filter.label, &filter.name) {
                 (Some((label, value)), name) => query.bind(name).bind(label).bind(value).fetch_all(pool).await,
                 (None, Some(name)) => query.bind(name).fetch_all(pool).await,
@@ -299,7 +321,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes when the next of the account's active keys expires, and that its keys changed. To be called after each change of them.
+    /// Notes when the first of the account's active keys expires, or has expired, and that its keys changed. To be called after each change of them.
     ///
     /// # Errors
     /// Where the database fails.

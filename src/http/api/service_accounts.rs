@@ -189,6 +189,7 @@ pub(crate) async fn list(call: Call) -> Result<Json<Items<ServiceAccountBody>>, 
         never_used: fields.boolean("never_used", query.never_used.as_deref()).unwrap_or(false),
         unused_since: fields.time("unused_since", query.unused_since.as_deref()),
         expiring_before: fields.time("expiring_before", query.expiring_before.as_deref()),
+        ..AccountFilter::default()
     };
     fields.finish()?;
     let found = call.state.management.list_accounts(&call.caller, &filter, asked.page()).await?;

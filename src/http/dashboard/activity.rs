@@ -50,11 +50,11 @@ pub(super) struct Row {
 /// Of an account, with those of its keys; nothing where the visitor may not see it.
 pub(super) async fn of_account(visit: &Visit, account: &ServiceAccount, keys: &[ApiKeyId]) -> Result<Option<Activity>, ApiError> {
     let keys: Vec<_> = keys.iter().take(KEYS).map(|key| key.0).collect();
-    about(visit, account.id.0, account.name.as_str(), &keys).await
+    about(visit, account.id.0, &keys).await
 }
 
-/// Of whoever has this id and is called so, and of what is theirs; nothing where the visitor may not see it.
-pub(super) async fn about(visit: &Visit, id: Uuid, name: &str, theirs: &[Uuid]) -> Result<Option<Activity>, ApiError> {
+/// Of whoever has this id, and of what is theirs; nothing where the visitor may not see it.
+pub(super) async fn about(visit: &Visit, id: Uuid, theirs: &[Uuid]) -> Result<Option<Activity>, ApiError> {
     if !visit.may(&Permission::AUDIT_READ) {
         return Ok(None);
     }
@@ -70,7 +70,9 @@ pub(super) async fn about(visit: &Visit, id: Uuid, name: &str, theirs: &[Uuid]) 
     events.sort_by_key(|event| Reverse(event.id));
     events.dedup_by_key(|event| event.id);
     let rows = events.chunk_by(alike).take(ROWS).filter_map(|same| row(visit, same)).collect();
-    Ok(Some(Activity { rows, did: link("/audit", &[("actor", name)]), done_to: link("/audit", &[("target", name)]) }))
+    // By the id: what was done before a renaming is found, and nothing of whoever was called so before.
+    let all = |name| link("/audit", &[(name, &id.to_string())]);
+    Ok(Some(Activity { rows, did: all("actor"), done_to: all("target") }))
 }
 
 fn done_to(id: Uuid) -> EventQuery {

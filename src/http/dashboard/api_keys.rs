@@ -25,6 +25,7 @@ use crate::domain::entity::{KeyDetails, KeyValue, ServiceAccount};
 use crate::domain::id::{ApiKeyId, KeyValueId, Reference};
 use crate::domain::name::Name;
 use crate::service::{KeyChange, NewKey, NewKeyValue, Rotation};
+use crate::store::Holder;
 
 /// From so many days before its end on, a key is said to expire soon.
 const SOON_DAYS: i64 = 30;
@@ -374,7 +375,7 @@ async fn show_edit(
     status: StatusCode,
 ) -> Result<HttpResponse, ApiError> {
     let expires = details.current.expires_at.map(|at| visit.moment(at));
-    let may_extend = visit.management().covers(&visit.call.caller, account).await?;
+    let may_extend = visit.management().covers(&visit.call.caller, Holder::ServiceAccount(account.id)).await?;
     visit.show_with(status, &EditView { frame: &visit.frame, account, details, expires, entered, mistakes, may_extend })
 }
 
@@ -506,7 +507,7 @@ async fn show_retained(
     status: StatusCode,
 ) -> Result<HttpResponse, ApiError> {
     let old = OldValue::of(visit, details);
-    let may_extend = retention.max_minutes > 0 && visit.management().covers(&visit.call.caller, account).await?;
+    let may_extend = retention.max_minutes > 0 && visit.management().covers(&visit.call.caller, Holder::ServiceAccount(account.id)).await?;
     visit.show_with(status, &RetainedView { frame: &visit.frame, account, details, old, retention, mistakes, may_extend })
 }
 

@@ -18,6 +18,7 @@ use super::words;
 use crate::domain::audit::Action;
 use crate::domain::id::Reference;
 use crate::domain::name::Invalid;
+use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::{ActionFilter, EventQuery};
 use crate::store::StoredEvent;
@@ -154,15 +155,15 @@ pub(super) struct Row {
 pub(super) struct Party {
     pub(super) name: String,
     pub(super) bot: bool,
-    /// Its page, where it has one and still is there.
+    /// Its page, where it has one that the visitor may see.
     pub(super) href: Option<String>,
 }
 
 impl Party {
-    fn new(kind: &str, id: Option<uuid::Uuid>, name: String) -> Self {
+    fn new(visit: &Visit, kind: &str, id: Option<uuid::Uuid>, name: String) -> Self {
         let folder = match kind {
-            "service_account" => Some("service-accounts"),
-            "user" => Some("people"),
+            "service_account" if visit.may(&Permission::SERVICE_ACCOUNTS_READ) => Some("service-accounts"),
+            "user" if visit.may(&Permission::USERS_READ) => Some("people"),
             _ => None,
         };
         let name = if kind == "hourpass" { "Hourpass".to_owned() } else { name };
@@ -191,8 +192,8 @@ impl Row {
             id: event.id.to_string(),
             at: visit.moment(Timestamp::from_micros(event.occurred_at)),
             what: words::action(&event.action).to_owned(),
-            actor: Party::new(&event.actor_kind, event.actor_id, event.actor_name),
-            target: Party::new(&event.target_kind, event.target_id, event.target_name),
+            actor: Party::new(visit, &event.actor_kind, event.actor_id, event.actor_name),
+            target: Party::new(visit, &event.target_kind, event.target_id, event.target_name),
             refused: (event.outcome != "granted").then(|| event.reason.as_deref().map(words::reason).unwrap_or_default().to_owned()),
             address: event.address,
             facts: facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),

@@ -95,6 +95,18 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Whether the visitor may go to this page of the navigation.
+    pub(super) fn leads_to(&self, path: &str) -> bool {
+        self.links.iter().any(|link| link.href == path)
+    }
+
+    /// This page of the navigation, or the overview where the visitor may not go there.
+    pub(super) fn back_to<'a>(&self, path: &'a str) -> &'a str {
+        if self.leads_to(path) { path } else { "/" }
+    }
+}
+
 fn current(href: &str, path: &str) -> &'static str {
     match path.strip_prefix(href) {
         Some("") => "page",

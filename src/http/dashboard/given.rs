@@ -24,7 +24,7 @@ pub(super) struct GivenRow {
     pub(super) place: String,
     pub(super) place_href: Option<String>,
     pub(super) holder: String,
-    pub(super) holder_href: String,
+    pub(super) holder_href: Option<String>,
     pub(super) bot: bool,
     pub(super) is_team: bool,
     /// The team's page and name, where it comes through a team.
@@ -46,14 +46,14 @@ impl GivenRow {
             Given::Role(role) => (Some((format!("/roles/{}", role.id), role.name.to_string())), Vec::new()),
             Given::Permissions(permissions) => (None, permissions.iter().map(ToString::to_string).collect()),
         };
-        let (place_name, place_href) = where_it_counts(place, stored.workspace.as_deref(), stored.project.as_deref());
+        let (place_name, place_href) = where_it_counts(visit, place, stored.workspace.as_deref(), stored.project.as_deref());
         Self {
             id: stored.assignment.id,
             role,
             permissions,
             place: place_name,
             place_href,
-            holder_href: page_of(stored.holder),
+            holder_href: page_for(visit, stored.holder),
             bot: matches!(stored.holder, Holder::ServiceAccount(_)),
             is_team: matches!(stored.holder, Holder::Team(_)),
             holder: stored.holder_name,
@@ -65,15 +65,16 @@ impl GivenRow {
     }
 }
 
-/// What the place is called, and its page.
-pub(super) fn where_it_counts(place: Place, workspace: Option<&str>, project: Option<&str>) -> (String, Option<String>) {
+/// What the place is called, and its page, where the visitor may see that.
+pub(super) fn where_it_counts(visit: &Visit, place: Place, workspace: Option<&str>, project: Option<&str>) -> (String, Option<String>) {
     let workspace = workspace.unwrap_or_default();
+    let page = |href: String| Some(href).filter(|_| visit.call.caller.access.holds(&Permission::WORKSPACES_READ, place));
     match place {
         Place::Platform => ("Whole platform".to_owned(), None),
         Place::Organization => ("Whole organization".to_owned(), None),
-        Place::Workspace(id) => (format!("Workspace {workspace}"), Some(format!("/workspaces/{id}"))),
+        Place::Workspace(id) => (format!("Workspace {workspace}"), page(format!("/workspaces/{id}"))),
         Place::Project(id, project_id) => {
-            (format!("Project {} in {workspace}", project.unwrap_or_default()), Some(format!("/workspaces/{id}/projects/{project_id}")))
+            (format!("Project {} in {workspace}", project.unwrap_or_default()), page(format!("/workspaces/{id}/projects/{project_id}")))
         }
     }
 }
@@ -85,6 +86,16 @@ pub(super) fn page_of(holder: Holder) -> String {
         Holder::User(id) => format!("/people/{id}"),
         Holder::Team(id) => format!("/teams/{id}"),
     }
+}
+
+/// The same, where the visitor may see it.
+pub(super) fn page_for(visit: &Visit, holder: Holder) -> Option<String> {
+    let needed = match holder {
+        Holder::ServiceAccount(_) => Permission::SERVICE_ACCOUNTS_READ,
+        Holder::User(_) => Permission::USERS_READ,
+        Holder::Team(_) => Permission::TEAMS_READ,
+    };
+    visit.may(&needed).then(|| page_of(holder))
 }
 
 /// A page of what was given, for the page at `path`; `cursor` is what it was asked for as `given`.

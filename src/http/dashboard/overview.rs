@@ -65,7 +65,7 @@ struct Refusal {
     at: Moment,
     actor: String,
     bot: bool,
-    /// The account's page, where it still is there.
+    /// The account's page, where the visitor may see it.
     href: Option<String>,
     what: String,
     why: String,
@@ -139,7 +139,7 @@ fn refusal(visit: &Visit, event: StoredEvent) -> Refusal {
     let bot = event.actor_kind == "service_account";
     Refusal {
         at: visit.moment(Timestamp::from_micros(event.occurred_at)),
-        href: event.actor_id.filter(|_| bot).map(|id| format!("/service-accounts/{id}")),
+        href: event.actor_id.filter(|_| bot && visit.may(&Permission::SERVICE_ACCOUNTS_READ)).map(|id| format!("/service-accounts/{id}")),
         actor: event.actor_name,
         bot,
         what: format!("{} {}", words::action(&event.action), if event.target_kind == "hourpass" { "Hourpass" } else { &event.target_name }),

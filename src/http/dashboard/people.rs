@@ -25,7 +25,7 @@ use crate::domain::id::Reference;
 use crate::domain::name::{Email, Invalid};
 use crate::domain::permission::Permission;
 use crate::service::{AssignmentQuery, HolderReference, Invitation, NewUser, Page, UserChange};
-use crate::store::UserFilter;
+use crate::store::{Holder, UserFilter};
 
 /// `show=` and what the tab is called.
 const TABS: [(&str, &str); 4] = [("all", "All"), ("active", "Active"), ("invited", "Invited"), ("inactive", "Deactivated")];
@@ -98,6 +98,8 @@ struct FormView<'a> {
     frame: &'a Frame,
     /// The person that is changed; nothing where one is made.
     user: Option<&'a User>,
+    /// Whether the address can be changed by the visitor: who may less than they would come by their sign-in.
+    may_readdress: bool,
     entered: &'a Entered,
     mistakes: &'a Mistakes,
 }
@@ -128,13 +130,17 @@ fn texts(user: &User) -> Vec<Text> {
     vec![("email", user.email.to_string()), ("name", user.name.clone())]
 }
 
-fn show_form(visit: &Visit, user: Option<&User>, entered: &Entered, mistakes: &Mistakes) -> Result<HttpResponse, ApiError> {
+async fn show_form(visit: &Visit, user: Option<&User>, entered: &Entered, mistakes: &Mistakes) -> Result<HttpResponse, ApiError> {
     let status = if mistakes.any() { mistakes.status() } else { StatusCode::OK };
-    visit.show_with(status, &FormView { frame: &visit.frame, user, entered, mistakes })
+    let may_readdress = match user {
+        Some(user) => visit.management().covers(&visit.call.caller, Holder::User(user.id)).await?,
+        None => true,
+    };
+    visit.show_with(status, &FormView { frame: &visit.frame, user, may_readdress, entered, mistakes })
 }
 
 pub(super) async fn new(visit: Visit) -> Result<HttpResponse, ApiError> {
-    show_form(&visit, None, &Entered::default(), &Mistakes::default())
+    show_form(&visit, None, &Entered::default(), &Mistakes::default()).await
 }
 
 pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
@@ -156,7 +162,7 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     match made.await {
         Ok((user, Some(invitation))) => show_invitation(&visit, StatusCode::CREATED, &user, &invitation),
         Ok((user, None)) => Ok(visit.done(&format!("/people/{}", user.id), "created").await),
-        Err(error) => show_form(&visit, None, &entered, &Mistakes::of(error, "email")?),
+        Err(error) => show_form(&visit, None, &entered, &Mistakes::of(error, "email")?).await,
     }
 }
 
@@ -186,7 +192,7 @@ async fn find(visit: &Visit, user: &Path<String>) -> Result<User, ApiError> {
 
 pub(super) async fn edit(visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
     let user = find(&visit, &user).await?;
-    show_form(&visit, Some(&user), &Entered::of(&Edit::of(texts(&user))), &Mistakes::default())
+    show_form(&visit, Some(&user), &Entered::of(&Edit::of(texts(&user))), &Mistakes::default()).await
 }
 
 async fn change(visit: &Visit, user: &User, change: UserChange) -> Result<User, ApiError> {
@@ -208,7 +214,7 @@ pub(super) async fn save(mut visit: Visit, user: Path<String>) -> Result<HttpRes
     };
     match saved.await {
         Ok(user) => Ok(visit.done(&format!("/people/{}", user.id), "saved").await),
-        Err(error) => show_form(&visit, Some(&user), &Entered::of(&edit), &Mistakes::of(error, "email")?),
+        Err(error) => show_form(&visit, Some(&user), &Entered::of(&edit), &Mistakes::of(error, "email")?).await,
     }
 }
 
@@ -229,6 +235,8 @@ struct PersonView<'a> {
     teams: Option<Vec<Team>>,
     activity: Option<Activity>,
     may_manage: bool,
+    /// Whether the visitor may all that they may: who may less does not come by their sign-in.
+    covers: bool,
     may_give: bool,
 }
 
@@ -251,8 +259,9 @@ pub(super) async fn show(visit: Visit, user: Path<String>) -> Result<HttpRespons
         given,
         through,
         teams,
-        activity: activity::about(&visit, user.id.0, user.email.as_str(), &[]).await?,
+        activity: activity::about(&visit, user.id.0, &[]).await?,
         may_manage: visit.may(&Permission::USERS_MANAGE),
+        covers: visit.management().covers(&visit.call.caller, Holder::User(user.id)).await?,
         may_give: visit.call.caller.access.holds_somewhere(&Permission::ROLES_MANAGE),
         user: &user,
     })

@@ -12,7 +12,7 @@ use super::super::body::Form;
 use super::super::error::ApiError;
 use super::confirm::Question;
 use super::frame::Frame;
-use super::given::{page_of, proposals, where_it_counts};
+use super::given::{page_for, page_of, proposals, where_it_counts};
 use super::mistakes::Mistakes;
 use super::permission_boxes::{ALL, PermissionBoxes};
 use super::visit::Visit;
@@ -259,17 +259,8 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
 
 /// Where one goes on: to the page of whoever holds it, where the visitor may see that.
 fn after(visit: &Visit, stored: &StoredAssignment) -> String {
-    let needed = match stored.holder {
-        Holder::ServiceAccount(_) => Permission::SERVICE_ACCOUNTS_READ,
-        Holder::User(_) => Permission::USERS_READ,
-        Holder::Team(_) => Permission::TEAMS_READ,
-    };
-    let place = stored.assignment.place;
-    match where_it_counts(place, None, None).1 {
-        _ if visit.may(&needed) => page_of(stored.holder),
-        Some(href) => href,
-        None => "/".to_owned(),
-    }
+    let place = || where_it_counts(visit, stored.assignment.place, None, None).1;
+    page_for(visit, stored.holder).or_else(place).unwrap_or_else(|| "/".to_owned())
 }
 
 async fn find(visit: &Visit, id: &Path<String>) -> Result<StoredAssignment, ApiError> {
@@ -284,7 +275,7 @@ fn taking(visit: &Visit, stored: &StoredAssignment) -> Question {
         Given::Role(role) => role.name.to_string(),
         Given::Permissions(permissions) => permissions.iter().map(Permission::as_str).collect::<Vec<_>>().join(", "),
     };
-    let (place, _) = where_it_counts(stored.assignment.place, stored.workspace.as_deref(), stored.project.as_deref());
+    let (place, _) = where_it_counts(visit, stored.assignment.place, stored.workspace.as_deref(), stored.project.as_deref());
     let members = if matches!(stored.holder, Holder::Team(_)) { "Each member of the team" } else { holder.as_str() };
     Question {
         title: format!("Take back {what} from {holder}?"),

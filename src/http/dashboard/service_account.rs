@@ -29,7 +29,7 @@ use crate::domain::id::Reference;
 use crate::domain::name::{Invalid, Name, parse_description};
 use crate::domain::permission::Permission;
 use crate::service::{AccountChange, AssignmentQuery, HolderReference, Page};
-use crate::store::KeyFilter;
+use crate::store::{Holder, KeyFilter};
 
 /// As many teams as are shown.
 const TEAMS: Page = Page { after: uuid::Uuid::nil(), limit: 200 };
@@ -56,7 +56,7 @@ impl Rights {
         Ok(Self {
             manage: visit.may(&Permission::SERVICE_ACCOUNTS_MANAGE),
             keys: visit.may(&Permission::API_KEYS_MANAGE),
-            covers: visit.management().covers(&visit.call.caller, account).await?,
+            covers: visit.management().covers(&visit.call.caller, Holder::ServiceAccount(account.id)).await?,
         })
     }
 }
@@ -217,7 +217,7 @@ fn parse_claims(text: &str) -> Result<BTreeMap<String, Value>, Invalid> {
 }
 
 async fn may_claim(visit: &Visit, account: &ServiceAccount) -> Result<bool, ApiError> {
-    Ok(visit.may(&Permission::ROLES_MANAGE) && visit.management().covers(&visit.call.caller, account).await?)
+    Ok(visit.may(&Permission::ROLES_MANAGE) && visit.management().covers(&visit.call.caller, Holder::ServiceAccount(account.id)).await?)
 }
 
 pub(super) async fn edit(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {

@@ -25,6 +25,7 @@ use crate::domain::id::Reference;
 use crate::domain::name::{Invalid, Name, parse_description};
 use crate::domain::permission::{CatalogueEntry, Permission};
 use crate::domain::role::Role;
+use crate::domain::time::Timestamp;
 use crate::service::{FirstAccess, NewAccount, NewGiven, NewKey, Page, Reach};
 use crate::store::{AccountFilter, WorkspaceFilter};
 
@@ -93,7 +94,10 @@ pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
     let filter = AccountFilter {
         search: Some(search.clone()),
         active: if show == "all" { None } else { Some(show != "inactive") },
+        // What was made a moment ago is not unused for long.
         unused_since: (show == "unused").then(|| visit.now.minus(days(UNUSED_DAYS))),
+        created_before: (show == "unused").then(|| visit.now.minus(days(UNUSED_DAYS))),
+        expiring_after: (show == "expiring").then_some(visit.now),
         expiring_before: (show == "expiring").then(|| visit.now.plus(days(EXPIRING_DAYS))),
         ..AccountFilter::default()
     };
@@ -102,8 +106,9 @@ pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
     let page = asked.answer(found, |account| account.id.0, |account| account);
     let shows_reach = visit.may(&Permission::ROLES_READ);
     let reach = if shows_reach { visit.management().list_reach(&visit.call.caller, &page.items).await? } else { Vec::new() };
-    let mut reach = reach.into_iter();
-    let rows = page.items.into_iter().map(|account| row(&visit, account, reach.next().unwrap_or_default()));
+    let expiries = visit.management().list_next_expiries(&page.items).await?;
+    let (mut reach, mut expiries) = (reach.into_iter(), expiries.into_iter());
+    let rows = page.items.into_iter().map(|account| row(&visit, account, reach.next().unwrap_or_default(), expiries.next().flatten()));
     visit.show(&ListView {
         frame: &visit.frame,
         tabs: TABS.iter().map(|(other, label)| Tab { label, href: href(&search, other, None), current: *other == show }).collect(),
@@ -118,9 +123,9 @@ pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
     })
 }
 
-fn row(visit: &Visit, account: ServiceAccount, reach: Reach) -> Row {
+fn row(visit: &Visit, account: ServiceAccount, reach: Reach, expires: Option<Timestamp>) -> Row {
     let last_used = account.last_use.as_ref().map(|last| visit.moment(last.at));
-    Row { reach, last_used, expires: account.next_key_expires_at.map(|at| visit.moment(at)), account }
+    Row { reach, last_used, expires: expires.map(|at| visit.moment(at)), account }
 }
 
 /// The list with these filters.

@@ -23,7 +23,7 @@ use crate::domain::id::Reference;
 use crate::domain::name::{Invalid, Name, parse_description};
 use crate::domain::permission::Permission;
 use crate::service::{AssignmentQuery, HolderReference, NewTeam, Page, TeamChange};
-use crate::store::Member;
+use crate::store::{Holder, Member};
 
 #[derive(Deserialize)]
 pub(super) struct ListQuery {
@@ -166,6 +166,8 @@ struct TeamView<'a> {
     pager: Pager,
     given: Option<GivenList>,
     may_manage: bool,
+    /// Whether they may add members: who is in it holds what it does.
+    may_add: bool,
     may_give: bool,
     kind: &'a str,
     member: &'a str,
@@ -175,7 +177,8 @@ struct TeamView<'a> {
 
 struct MemberRow {
     name: String,
-    href: String,
+    /// Its page, where the visitor may see it.
+    href: Option<String>,
     id: uuid::Uuid,
     bot: bool,
     since: Moment,
@@ -189,7 +192,7 @@ async fn show_team(visit: &Visit, team: &Team, query: &ListQuery, entered: (&str
     let asked = Asked::parse(None, query.cursor.as_deref())?;
     let found = visit.management().list_team_members(caller, &reference, asked.page()).await?;
     let row = |it: crate::store::TeamMember| MemberRow {
-        href: given::page_of(it.member.holder()),
+        href: given::page_for(visit, it.member.holder()),
         id: it.member.id(),
         bot: matches!(it.member, Member::ServiceAccount(_)),
         since: visit.moment(it.created_at),
@@ -203,6 +206,7 @@ async fn show_team(visit: &Visit, team: &Team, query: &ListQuery, entered: (&str
         None
     };
     let may_manage = visit.may(&Permission::TEAMS_MANAGE);
+    let may_add = may_manage && visit.management().covers(caller, Holder::Team(team.id)).await?;
     let view = TeamView {
         frame: &visit.frame,
         team,
@@ -211,10 +215,11 @@ async fn show_team(visit: &Visit, team: &Team, query: &ListQuery, entered: (&str
         pager: Pager::new(&path, &[], "cursor", query.cursor.as_deref(), page.next_cursor.as_deref()),
         given,
         may_manage,
+        may_add,
         may_give: caller.access.holds_somewhere(&Permission::ROLES_MANAGE),
         kind: entered.0,
         member: entered.1,
-        proposals: if may_manage { given::proposals(visit, false).await? } else { Vec::new() },
+        proposals: if may_add { given::proposals(visit, false).await? } else { Vec::new() },
         mistakes,
     };
     let status = if mistakes.any() { mistakes.status() } else { StatusCode::OK };

@@ -16,6 +16,7 @@ use crate::domain::entity::{KeyDetails, ServiceAccount};
 use crate::domain::id::{OrganizationId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::{Name, Slug};
 use crate::domain::permission::Permission;
+use crate::domain::time::Timestamp;
 use crate::service::Caller;
 use crate::store::{AccountFilter, Holder, Tx};
 
@@ -150,12 +151,29 @@ impl Management {
         Ok(reach)
     }
 
-    /// Whether the caller may do all that this account may, which they were shown: who may less, makes no keys for it and does not wake it.
+    /// When the next key of each of these accounts expires, which the caller was shown; where none does any more, when the first has expired.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn covers(&self, caller: &Caller, account: &ServiceAccount) -> Result<bool, ManagementError> {
-        Ok(caller.access.covers(&Access::of(&self.store.list_assignments(Holder::ServiceAccount(account.id)).await?)))
+    pub async fn list_next_expiries(&self, accounts: &[ServiceAccount]) -> Result<Vec<Option<Timestamp>>, ManagementError> {
+        let now = self.sources.now();
+        let mut expiries = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            let first = account.next_key_expires_at;
+            // What was noted is right until it is over.
+            let next = if first.is_some_and(|at| at <= now) { self.store.find_next_key_expiry(account.id, now).await? } else { None };
+            expiries.push(next.or(first));
+        }
+        Ok(expiries)
+    }
+
+    /// Whether the caller may do all that this account, person or team may, which they were shown: who may less makes no keys or password for them, does not
+    /// wake them, and makes nobody one of them.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn covers(&self, caller: &Caller, holder: Holder) -> Result<bool, ManagementError> {
+        Ok(caller.access.covers(&Access::of(&self.store.list_assignments(holder).await?)))
     }
 
     /// Finds a service account of the caller's organization.

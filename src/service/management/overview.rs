@@ -22,7 +22,7 @@ pub struct Overview {
 }
 
 impl Management {
-    /// Counts accounts, those unused for `unused_days` and those with a key that expires within `expiring_days` among them, and lists the keys that expire next.
+    /// Counts accounts, those that are older than `unused_days` and unused for as long and those with a key that expires within `expiring_days` among them, and lists the keys that expire next.
     ///
     /// # Errors
     /// Where the caller may not.
@@ -31,7 +31,7 @@ impl Management {
         let (organization, now) = (caller.organization().id, self.sources.now());
         let soon = now.plus(DAY * expiring_days);
         Ok(Overview {
-            accounts: self.store.count_account_states(organization, now.minus(DAY * unused_days), soon).await?,
+            accounts: self.store.count_account_states(organization, now.minus(DAY * unused_days), (now, soon)).await?,
             expiring_keys: self.store.list_expiring_keys(organization, (now, soon), EXPIRING).await?,
         })
     }

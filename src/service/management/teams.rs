@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::assignments::{FoundHolder, HolderReference, find_again};
 use super::{Changes, Management, ManagementError, Page, name_taken, no, record_of_own, require, require_cover, taken};
-use crate::domain::access::{Access, Place};
+use crate::domain::access::Place;
 use crate::domain::audit::{Action, Origin, Target};
 use crate::domain::entity::{ServiceAccount, Team};
 use crate::domain::id::{OrganizationId, Reference, TeamId};
@@ -79,7 +79,7 @@ impl Management {
         teams.retain(|team| own.iter().all(|own| own.id != team.id));
         let mut open = Vec::with_capacity(teams.len());
         for team in teams {
-            if caller.access.covers(&Access::of(&self.store.list_assignments(Holder::Team(team.id)).await?)) {
+            if self.covers(caller, Holder::Team(team.id)).await? {
                 open.push(team);
             }
         }
