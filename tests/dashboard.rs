@@ -1,8 +1,10 @@
 //! Pages: who is let in, what they hold, and what their forms do. What a browser makes of them is tested in a browser.
 
 mod access;
+mod accounts;
 mod changes;
 mod links;
+mod records;
 
 use hourpass::http::{Needs, PAGES};
 use reqwest::Method;

@@ -154,7 +154,13 @@ impl Memory {
     /// What the account of a key holds, and whom it is about.
     async fn with_access(&self, found: Option<KeyCredential>) -> Result<Option<(Vec<Uuid>, Known<KeyCredential>)>, StoreError> {
         let Some(credential) = found else { return Ok(None) };
-        let access = Access::of(&self.store.list_assignments(Holder::ServiceAccount(credential.account.id)).await?);
+        let assignments = self.store.list_assignments(Holder::ServiceAccount(credential.account.id)).await?;
+        // Who was deleted between the two reads holds nothing, and is not there.
+        let sid = credential.session.map_or(credential.value.grant, |session| session.id);
+        if assignments.is_empty() && self.store.find_key_credential_by_sid(sid).await?.is_none() {
+            return Ok(None);
+        }
+        let access = Access::of(&assignments);
         Ok(Some((vec![credential.organization.id.0, credential.account.id.0], Known { credential, access })))
     }
 
@@ -165,7 +171,11 @@ impl Memory {
     pub async fn session(&self, id: SessionId) -> Result<Option<Arc<Known<SessionCredential>>>, StoreError> {
         self.get(&self.sessions, id, async || {
             let Some(credential) = self.store.find_session(id).await? else { return Ok(None) };
-            let access = Access::of(&self.store.list_assignments(Holder::User(credential.holder.user.id)).await?);
+            let assignments = self.store.list_assignments(Holder::User(credential.holder.user.id)).await?;
+            if assignments.is_empty() && self.store.find_session(id).await?.is_none() {
+                return Ok(None);
+            }
+            let access = Access::of(&assignments);
             let subjects = vec![credential.holder.organization.id.0, credential.holder.user.id.0];
             Ok(Some((subjects, Known { credential, access })))
         })
