@@ -154,3 +154,25 @@ async fn a_phone_is_wide_enough() {
     browser.has("ci-deploy").await;
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_trail_is_watched_live() {
+    let app = start().await;
+    let browser = signed_in(&app).await;
+    browser.goto("/audit").await;
+    browser.press("Live").await;
+    let make = async |name: String| {
+        app.clock.advance_seconds(1);
+        app.admin_client().post("/api/v1/service_accounts", &serde_json::json!({ "name": name })).await.expect(201);
+    };
+    make("seen-live".to_owned()).await;
+    browser.has("seen-live").await;
+    // More than a page shows, at once: nothing of it is left out.
+    for number in 0..60 {
+        make(format!("burst-{number}")).await;
+    }
+    for number in (11..60).rev() {
+        browser.has(&format!("burst-{number}")).await;
+    }
+    browser.close().await;
+}
