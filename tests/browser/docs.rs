@@ -59,6 +59,7 @@ async fn a_password_signs_in_as_well() {
     browser.goto("/").await;
     browser.has("admin@localhost").await;
     browser.press("Sign out").await;
+    browser.has("API key or password").await;
     browser.goto("/docs").await;
     browser.has("/auth/login").await;
     assert!(browser.cookies().await.is_empty());

@@ -1,6 +1,6 @@
 //! A real Chromium, in whose hands a test puts a page as a person would.
 //!
-//! What a test looks for is waited for, up to ten seconds; nothing else waits. A test ends with [`Browser::close`], which looks through what the
+//! What a test looks for is waited for, up to half a minute; nothing else waits. A test ends with [`Browser::close`], which looks through what the
 //! browser had to say: scripts that failed, what the Content-Security-Policy refused, requests that failed or went to another host.
 //! A test has one browser at a time: there are only two places.
 
@@ -348,11 +348,15 @@ impl Browser {
         panic!("the Tab key does not lead to {name:?}, but to {passed:?}");
     }
 
-    /// What was copied.
+    /// What was copied, once something was.
     pub async fn clipboard(&self) -> String {
         self.cdp("Browser.grantPermissions", json!({ "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"] })).await;
         self.cdp("Emulation.setFocusEmulationEnabled", json!({ "enabled": true })).await;
-        self.ask("navigator.clipboard.readText()").await.as_str().unwrap().to_owned()
+        self.until(async || {
+            let copied = self.ask("navigator.clipboard.readText()").await.as_str().unwrap().to_owned();
+            if copied.is_empty() { Err("nothing was copied".to_owned()) } else { Ok(copied) }
+        })
+        .await
     }
 
     // Signing in.
