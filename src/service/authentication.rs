@@ -209,8 +209,8 @@ impl Authenticator {
         }
         let found = self.context.memory.cookie(cookie.hash()).await?.ok_or_else(|| invalid("unknown cookie"))?;
         let (principal, access) = match *found {
-            (session, true) => self.by_session(session).await?,
-            (session, false) => {
+            (session, PrincipalType::User) => self.by_session(session).await?,
+            (session, PrincipalType::ServiceAccount) => {
                 let found = self.context.memory.grant(session).await?.ok_or_else(|| invalid("the sign-in is over"))?;
                 self.of_key(&found)?
             }

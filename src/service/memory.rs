@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::domain::access::Access;
 use crate::domain::api_key::ApiKeyHash;
+use crate::domain::claims::PrincipalType;
 use crate::domain::credential::{KeyCredential, SessionCredential};
 use crate::domain::entity::Workspace;
 use crate::domain::id::{OrganizationId, ProjectId, Reference, SessionId, WorkspaceId};
@@ -85,7 +86,7 @@ pub struct Memory {
     keys: Table<ApiKeyHash, Known<KeyCredential>>,
     grants: Table<SessionId, Known<KeyCredential>>,
     sessions: Table<SessionId, Known<SessionCredential>>,
-    cookies: Table<ApiKeyHash, (SessionId, bool)>,
+    cookies: Table<ApiKeyHash, (SessionId, PrincipalType)>,
     workspaces: Table<(OrganizationId, WorkspaceName), Workspace>,
     catalogues: Table<OrganizationId, Vec<Permission>>,
     projects: Table<ProjectId, String>,
@@ -141,11 +142,11 @@ impl Memory {
         self.get(&self.grants, grant, async || self.with_access(self.store.find_key_credential_by_sid(grant).await?).await).await
     }
 
-    /// Which sign-in has a cookie with this hash, and whether it is a person's. It may be over.
+    /// Which sign-in has a cookie with this hash, and of what kind of principal it is. It may be over.
     ///
     /// # Errors
     /// Where the database fails, or the view is too old.
-    pub async fn cookie(&self, hash: ApiKeyHash) -> Result<Option<Arc<(SessionId, bool)>>, StoreError> {
+    pub async fn cookie(&self, hash: ApiKeyHash) -> Result<Option<Arc<(SessionId, PrincipalType)>>, StoreError> {
         // That never changes, so it is about nobody.
         let read = async || Ok(self.store.find_session_by_cookie(&hash).await?.map(|found| (Vec::new(), found)));
         self.get(&self.cookies, hash, read).await

@@ -9,6 +9,7 @@ use super::user::{UserCredentialRow, user_columns};
 use super::{Db, Ended, Engine, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
 use crate::domain::audit::Origin;
+use crate::domain::claims::PrincipalType;
 use crate::domain::credential::SessionCredential;
 use crate::domain::entity::{Session, SessionDetails};
 use crate::domain::id::{OrganizationId, ServiceAccountId, SessionId, UserId};
@@ -23,8 +24,9 @@ macro_rules! session_columns {
 }
 pub(super) use session_columns;
 
+/// Those that count at `$2`, the newest first.
 macro_rules! list {
-    ($whose:literal) => {
+    ($whose:expr) => {
         concat!(
             "SELECT ",
             session_columns!(),
@@ -43,21 +45,18 @@ macro_rules! grants_of_account {
 }
 
 statements! {
-    // Of a person who was not deactivated, and got no other password, since they were looked at.
-    INSERT_OF_USER = "INSERT INTO sessions (id, created_at, expires_at, renewable_until, cookie_hash, address, user_agent, user_id) \
-                      SELECT $1, $2, $3, $4, $5, $6, $7, u.id FROM users u WHERE u.id = $8 AND u.password_version = $9 AND u.active";
-    INSERT_OF_KEY = "INSERT INTO sessions (id, created_at, expires_at, renewable_until, cookie_hash, address, user_agent, grant_id) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    INSERT = "INSERT INTO sessions (id, created_at, expires_at, renewable_until, cookie_hash, address, user_agent, user_id, grant_id) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     LOCK_USER = "UPDATE users SET active = active WHERE id = $1";
+    // Of a person who was not deactivated, and got no other password, since they were looked at.
+    LOCK_USER_AS_BEFORE = "UPDATE users SET active = active WHERE id = $1 AND password_version = $2 AND active";
     FIND = concat!(
         "SELECT ", session_columns!(), ", ", user_columns!(), ", ", organization_columns!(),
         " FROM sessions s JOIN users u ON u.id = s.user_id JOIN organizations o ON o.id = u.organization_id WHERE s.id = $1"
     );
     FIND_BY_COOKIE = "SELECT id, user_id IS NOT NULL FROM sessions WHERE cookie_hash = $1";
     LIST_OF_USER = list!("user_id = $1");
-    LIST_OF_ACCOUNT = concat!(
-        "SELECT ", session_columns!(), ", s.address, s.user_agent FROM sessions s WHERE s.expires_at > $2 AND s.grant_id IN ", grants_of_account!(), " ORDER BY s.id DESC LIMIT $3"
-    );
+    LIST_OF_ACCOUNT = list!(concat!("grant_id IN ", grants_of_account!()));
     RENEW = "UPDATE sessions SET expires_at = $2 WHERE id = $1 AND expires_at < $2";
     RENEW_STATUS = "UPDATE status_entries SET ends_at = $2 WHERE grant_id = $1 AND NOT ended AND ends_at < $2";
     DELETE_OF_USER = "DELETE FROM sessions WHERE user_id = $1";
@@ -153,13 +152,14 @@ impl Store {
         Ok(row.map(SessionCredential::from))
     }
 
-    /// Finds the sign-in whose cookie has this hash, and whether it is a person's. It may be over.
+    /// Finds the sign-in whose cookie has this hash, and of what kind of principal it is. It may be over.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn find_session_by_cookie(&self, hash: &ApiKeyHash) -> Result<Option<(SessionId, bool)>, StoreError> {
+    pub async fn find_session_by_cookie(&self, hash: &ApiKeyHash) -> Result<Option<(SessionId, PrincipalType)>, StoreError> {
         let row: Option<(Uuid, bool)> = on!(Db, &self.read, |pool| sqlx::query_as(FIND_BY_COOKIE).bind(&hash.0[..]).fetch_optional(pool).await)?;
-        Ok(row.map(|(id, of_a_person)| (SessionId(id), of_a_person)))
+        let kind = |of_a_person| if of_a_person { PrincipalType::User } else { PrincipalType::ServiceAccount };
+        Ok(row.map(|(id, of_a_person)| (SessionId(id), kind(of_a_person))))
     }
 
     /// Lists the sign-ins of someone that are not over at `now`: the `limit` newest, the newest first.
@@ -184,26 +184,14 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn insert_session(&mut self, new: &NewSession<'_>, user: UserId, password_version: i64) -> Result<Option<StatusIndex>, StoreError> {
-        let NewSession { session, cookie, origin } = new;
-        let rows = on!(Engine, &mut self.engine, |tx| {
-            sqlx::query(LOCK_USER).bind(user.0).execute(&mut **tx).await?;
-            sqlx::query(INSERT_OF_USER)
-                .bind(session.id.0)
-                .bind(session.created_at.as_micros())
-                .bind(session.expires_at.as_micros())
-                .bind(session.renewable_until.map(Timestamp::as_micros))
-                .bind(cookie.as_ref().map(|hash| &hash.0[..]))
-                .bind(origin.address.map(|address| address.to_string()))
-                .bind(origin.user_agent.as_deref())
-                .bind(user.0)
-                .bind(password_version)
-                .execute(&mut **tx)
-                .await?
-                .rows_affected()
+        let locked = on!(Engine, &mut self.engine, |tx| {
+            sqlx::query(LOCK_USER_AS_BEFORE).bind(user.0).bind(password_version).execute(&mut **tx).await?.rows_affected()
         });
-        if rows != 1 {
+        if locked != 1 {
             return Ok(None);
         }
+        self.insert_row(new, Some(user), None).await?;
+        let session = &new.session;
         let grant = NewGrant { id: session.id, ends_at: Some(session.expires_at), outlived: false };
         self.add_status(grant, session.created_at).await.map(Some)
     }
@@ -219,23 +207,29 @@ impl Tx {
         grant: SessionId,
         ends_at: Option<Timestamp>,
     ) -> Result<StatusIndex, StoreError> {
-        let NewSession { session, cookie, origin } = new;
-        on!(Engine, &mut self.engine, |tx| {
-            sqlx::query(INSERT_OF_KEY)
-                .bind(session.id.0)
-                .bind(session.created_at.as_micros())
-                .bind(session.expires_at.as_micros())
-                .bind(session.renewable_until.map(Timestamp::as_micros))
-                .bind(cookie.as_ref().map(|hash| &hash.0[..]))
-                .bind(origin.address.map(|address| address.to_string()))
-                .bind(origin.user_agent.as_deref())
-                .bind(grant.0)
-                .execute(&mut **tx)
-                .await?;
-        });
+        self.insert_row(new, None, Some(grant)).await?;
+        let session = &new.session;
         let ends_at = ends_at.map_or(session.expires_at, |end| end.min(session.expires_at));
         // The token of the sign-in may live beyond the end of the key.
         self.add_status(NewGrant { id: session.id, ends_at: Some(ends_at), outlived: true }, session.created_at).await
+    }
+
+    async fn insert_row(&mut self, new: &NewSession<'_>, user: Option<UserId>, grant: Option<SessionId>) -> Result<(), StoreError> {
+        let NewSession { session, cookie, origin } = new;
+        on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
+            .bind(session.id.0)
+            .bind(session.created_at.as_micros())
+            .bind(session.expires_at.as_micros())
+            .bind(session.renewable_until.map(Timestamp::as_micros))
+            .bind(cookie.as_ref().map(|hash| &hash.0[..]))
+            .bind(origin.address.map(|address| address.to_string()))
+            .bind(origin.user_agent.as_deref())
+            .bind(user.map(|id| id.0))
+            .bind(grant.map(|id| id.0))
+            .execute(&mut **tx)
+            .await
+            .map(drop))
+        .map_err(StoreError::from)
     }
 
     /// Has a sign-in last until `expires_at`, and its place in the status lists until `ends_at`, if that is later than it did.
