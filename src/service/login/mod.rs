@@ -1,8 +1,10 @@
 //! The exchange: an API key, or a person's password, for a short-lived access token.
 
 mod error;
+mod scope;
+mod sign_in;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +32,9 @@ use crate::domain::signing::SigningAlgorithm;
 use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
-use crate::store::{Holder, NewSession, SessionHolder, StoreError, StoredPassword, Tx};
+use crate::store::{Holder, NewSession, StoreError, StoredPassword};
+
+use scope::{Held, narrow};
 
 pub use error::LoginError;
 
@@ -168,17 +172,6 @@ struct Permitted {
     held: Held,
 }
 
-/// Permissions for one receiver.
-#[derive(Default)]
-struct Held {
-    /// In the whole of it.
-    whole: Vec<Permission>,
-    /// In parts of it only.
-    parts: Vec<(Place, Vec<Permission>)>,
-    /// Whether this is what was asked for, and not all that is held.
-    narrowed: bool,
-}
-
 /// Exchanges credentials for tokens.
 #[derive(Debug)]
 pub struct Login {
@@ -193,12 +186,6 @@ pub struct Login {
     beginners: DefaultKeyedRateLimiter<Uuid>,
 }
 
-/// How many sessions in a browser someone may begin a minute, and have at once: each takes a place in the status lists for a day.
-const SESSIONS_A_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
-const MOST_SESSIONS: i64 = 100;
-/// Those with more than so many others are forgotten when their minute is over.
-const REMEMBERED_HOLDERS: usize = 10_000;
-
 /// How many refusals of strangers are kept a second, and at once.
 const STRANGERS_A_SECOND: NonZeroU32 = NonZeroU32::new(5).unwrap();
 const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
@@ -208,8 +195,7 @@ impl Login {
     #[must_use]
     pub fn new(context: Context, passwords: Passwords, recorder: Recorder, longest_session: Duration) -> Self {
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
-        let beginners = RateLimiter::keyed(Quota::per_minute(SESSIONS_A_MINUTE));
-        Self { context, passwords, recorder, longest_session, strangers, beginners }
+        Self { context, passwords, recorder, longest_session, strangers, beginners: sign_in::beginners() }
     }
 
     /// Issues a token, after its record is durable.
@@ -434,55 +420,6 @@ impl Login {
         Ok(status)
     }
 
-    /// Refuses who begins too many sessions.
-    fn check_beginner(&self, id: Uuid) -> Result<(), LoginError> {
-        if self.beginners.len() > REMEMBERED_HOLDERS {
-            self.beginners.retain_recent();
-        }
-        self.beginners.check_key(&id).map_err(|_| LoginError::TooManySessions)
-    }
-
-    /// Writes a sign-in, and a stronger hash of a person's password, to be committed with the record of the token.
-    async fn begin_sign_in(&self, new: &NewSession<'_>, subject: &Subject) -> Result<(Tx, StatusIndex), LoginError> {
-        let mut tx = self.context.store.begin().await?;
-        let (status, holder) = match subject {
-            Subject::Key(known) => {
-                let KeyCredential { organization, account, value, .. } = &known.credential;
-                tx.lock_service_account(organization.id, account.id).await?;
-                let found = tx.find_key_credential_by_grant(value.grant).await?.ok_or(LoginError::UnknownKey)?;
-                found.check(self.context.sources.latest())?;
-                (tx.insert_key_session(new, value.grant, found.value.ends_at()).await?, SessionHolder::ServiceAccount(account.id))
-            }
-            Subject::User { stored, rehashed } => {
-                let user = stored.holder.user.id;
-                let status = tx.insert_session(new, user, stored.version).await?.ok_or(LoginError::WrongPassword)?;
-                if let Some(hash) = rehashed {
-                    tx.replace_password_hash(user, stored.version, hash).await?;
-                }
-                (status, SessionHolder::User(user))
-            }
-        };
-        let now = self.context.sources.now();
-        let ended =
-            if new.cookie.is_some() { tx.delete_oldest_sessions(holder, MOST_SESSIONS, self.context.sources.latest()).await? } else { Vec::new() };
-        if !ended.is_empty() {
-            let event = Event {
-                id: AuditEventId::generate(now, self.context.sources.random()),
-                organization_id: Some(subject.organization()),
-                occurred_at: now,
-                actor: subject.actor(),
-                action: Action::SessionEnd,
-                target: subject.target(),
-                outcome: Outcome::Granted,
-                origin: new.origin.clone(),
-                token_expires_at: None,
-                details: Some(json!({ "sessions": "the oldest, because there were too many", "session_ids": ended })),
-            };
-            tx.insert_event(&event).await?;
-        }
-        Ok((tx, status))
-    }
-
     /// Looks at a key again, after its record was waited for: what was held of it then may be too old by now.
     async fn check_again(&self, known: &Arc<Known<KeyCredential>>) -> Result<(), LoginError> {
         let now = self.context.memory.grant(known.credential.value.grant).await?.ok_or(LoginError::UnknownKey)?;
@@ -555,20 +492,4 @@ fn asked(name: &str) -> Target {
     let secret = without_keys(name) != name || !name.contains(['.', ':', '/', '-']) && name.len() > 40;
     let name = if secret { "(left out)".to_owned() } else { name.chars().take(LONGEST).collect() };
     Target { kind: "workspace", id: None, name }
-}
-
-/// Those of the permissions held that `scope` asks for.
-fn narrow(held: Held, scope: Option<&str>) -> Result<Held, LoginError> {
-    let asked: BTreeSet<&str> = scope.unwrap_or_default().split_ascii_whitespace().collect();
-    if asked.is_empty() {
-        return Ok(held);
-    }
-    let all = || held.whole.iter().chain(held.parts.iter().flat_map(|(_, permissions)| permissions));
-    let beyond: Vec<&str> = asked.iter().filter(|name| !all().any(|permission| permission.as_str() == **name)).copied().collect();
-    if !beyond.is_empty() {
-        return Err(LoginError::InvalidScope(beyond.join(" ")));
-    }
-    let left = |permissions: Vec<Permission>| permissions.into_iter().filter(|permission| asked.contains(permission.as_str())).collect::<Vec<_>>();
-    let parts = held.parts.into_iter().map(|(place, permissions)| (place, left(permissions)));
-    Ok(Held { whole: left(held.whole), parts: parts.filter(|(_, permissions)| !permissions.is_empty()).collect(), narrowed: true })
 }
