@@ -1,19 +1,15 @@
-//! API keys, their values, and what they are the credential of.
+//! API keys and their values.
 
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::organization::{OrganizationRow, organization_columns};
-use super::service_account::{ServiceAccountRow, last_use, service_account_columns};
-use super::session::{SessionRow, session_columns};
+use super::service_account::last_use;
 use super::status::NewGrant;
 use super::{Db, Ended, Engine, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
-use crate::domain::credential::KeyCredential;
 use crate::domain::entity::{ApiKey, KeyDetails, KeyValue, LastUse};
 use crate::domain::id::{ApiKeyId, KeyValueId, OrganizationId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::Name;
-use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
 
 /// The columns of [`ApiKeyRow`], of a table called `k`.
@@ -24,6 +20,7 @@ macro_rules! api_key_columns {
          k.last_used_address AS key_last_used_address, k.last_used_user_agent AS key_last_used_user_agent"
     };
 }
+pub(super) use api_key_columns;
 
 /// The columns of [`ValueRow`], of a table called `v`.
 macro_rules! value_columns {
@@ -33,24 +30,7 @@ macro_rules! value_columns {
          v.last_used_user_agent AS value_last_used_user_agent"
     };
 }
-
-macro_rules! select_credential {
-    ($columns:expr, $from:literal) => {
-        concat!(
-            "SELECT ",
-            api_key_columns!(),
-            ", ",
-            value_columns!(),
-            ", ",
-            service_account_columns!(),
-            ", ",
-            organization_columns!(),
-            $columns,
-            ", e.idx AS status_index FROM api_keys k JOIN service_accounts a ON a.id = k.service_account_id JOIN organizations o ON o.id = a.organization_id JOIN ",
-            $from
-        )
-    };
-}
+pub(super) use value_columns;
 
 macro_rules! select_details {
     ($where:literal) => {
@@ -84,14 +64,6 @@ statements! {
                      AND v.expires_at > $2 AND v.expires_at < $3 ORDER BY v.expires_at, k.id LIMIT $4";
     FIND_BY_ID = select_details!("k.id = $2");
     FIND_BY_NAME = select_details!("k.name = $2");
-    FIND_CREDENTIAL_BY_HASH =
-        select_credential!("", "api_key_values v ON v.api_key_id = k.id LEFT JOIN status_entries e ON e.grant_id = v.grant_id WHERE v.hash = $1");
-    FIND_CREDENTIAL_BY_GRANT =
-        select_credential!("", "api_key_values v ON v.api_key_id = k.id LEFT JOIN status_entries e ON e.grant_id = v.grant_id WHERE v.grant_id = $1");
-    FIND_SESSION = select_credential!(
-        concat!(", ", session_columns!()),
-        "api_key_values v ON v.api_key_id = k.id JOIN sessions s ON s.grant_id = v.grant_id LEFT JOIN status_entries e ON e.grant_id = s.id WHERE s.id = $1"
-    );
     UPDATE = "UPDATE api_keys SET name = $2, active = $3, compromised_at = $4 WHERE id = $1";
     UPDATE_VALUE = "UPDATE api_key_values SET grant_id = $2, expires_at = $3, retained_until = $4 WHERE id = $1";
     SET_KEY_LAST_USE = "UPDATE api_keys SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
@@ -125,7 +97,7 @@ pub struct ExpiringKey {
 }
 
 #[derive(FromRow)]
-struct ApiKeyRow {
+pub(super) struct ApiKeyRow {
     key_id: Uuid,
     key_service_account_id: Uuid,
     key_name: String,
@@ -152,7 +124,7 @@ impl From<ApiKeyRow> for ApiKey {
 }
 
 #[derive(FromRow)]
-struct ValueRow {
+pub(super) struct ValueRow {
     value_id: Uuid,
     value_hint: String,
     value_grant_id: Uuid,
@@ -175,46 +147,6 @@ impl From<ValueRow> for KeyValue {
             retained_until: row.value_retained_until.map(Timestamp::from_micros),
             last_use: last_use(row.value_last_used_at, row.value_last_used_address, row.value_last_used_user_agent),
         }
-    }
-}
-
-#[derive(FromRow)]
-struct KeyCredentialRow {
-    #[sqlx(flatten)]
-    organization: OrganizationRow,
-    #[sqlx(flatten)]
-    account: ServiceAccountRow,
-    #[sqlx(flatten)]
-    key: ApiKeyRow,
-    #[sqlx(flatten)]
-    value: ValueRow,
-    status_index: Option<i64>,
-}
-
-impl From<KeyCredentialRow> for KeyCredential {
-    fn from(row: KeyCredentialRow) -> Self {
-        Self {
-            organization: row.organization.into(),
-            account: row.account.into(),
-            key: row.key.into(),
-            value: row.value.into(),
-            status: row.status_index.map(StatusIndex),
-            session: None,
-        }
-    }
-}
-
-#[derive(FromRow)]
-struct KeySessionRow {
-    #[sqlx(flatten)]
-    credential: KeyCredentialRow,
-    #[sqlx(flatten)]
-    session: SessionRow,
-}
-
-impl From<KeySessionRow> for KeyCredential {
-    fn from(row: KeySessionRow) -> Self {
-        Self { session: Some(row.session.into()), ..row.credential.into() }
     }
 }
 
@@ -277,40 +209,7 @@ fn find_by(reference: &Reference) -> &'static str {
     }
 }
 
-reads! {
-    /// Finds whose key has a value with this grant: what a token was obtained with.
-    fn find_key_credential_by_grant(grant: SessionId) -> Option<KeyCredential> = |connection| {
-        let row = sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_GRANT).bind(grant.0).fetch_optional(connection).await?;
-        Ok(row.map(KeyCredential::from))
-    };
-    /// Finds the key of a service account's sign-in. It may be over.
-    fn find_key_session(id: SessionId) -> Option<KeyCredential> = |connection| {
-        Ok(sqlx::query_as::<_, KeySessionRow>(FIND_SESSION).bind(id.0).fetch_optional(connection).await?.map(KeyCredential::from))
-    };
-}
-
 impl Store {
-    /// Finds what the `sid` of a service account's token names: a value of a key, or a sign-in with one, which may be over.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn find_key_credential_by_sid(&self, id: SessionId) -> Result<Option<KeyCredential>, StoreError> {
-        match self.find_key_credential_by_grant(id).await? {
-            None => self.find_key_session(id).await,
-            found => Ok(found),
-        }
-    }
-
-    /// Finds whose key has this hash.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn find_key_credential(&self, hash: &ApiKeyHash) -> Result<Option<KeyCredential>, StoreError> {
-        let row =
-            on!(Db, &self.read, |pool| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_HASH).bind(&hash.0[..]).fetch_optional(pool).await)?;
-        Ok(row.map(KeyCredential::from))
-    }
-
     /// Lists the keys of an account in the order of their ids: at most `limit` of those after `after`.
     ///
     /// # Errors

@@ -78,6 +78,7 @@ mod changes;
 mod dialect;
 mod error;
 mod invitation;
+mod key_credential;
 mod label;
 mod organization;
 mod permission;
@@ -255,6 +256,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("audit", audit::STATEMENTS),
         ("changes", changes::STATEMENTS),
         ("invitation", invitation::STATEMENTS),
+        ("key_credential", key_credential::STATEMENTS),
         ("label", label::STATEMENTS),
         ("organization", organization::STATEMENTS),
         ("permission", permission::STATEMENTS),
