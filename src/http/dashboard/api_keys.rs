@@ -16,24 +16,20 @@ use super::expiration::Expiration;
 use super::frame::Frame;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
-use super::retention::Retention;
 use super::service_account::{Rights, find, path_of};
 use super::used::Used;
 use super::visit::Visit;
 use crate::domain::api_key::RawApiKey;
 use crate::domain::entity::{KeyDetails, KeyValue, ServiceAccount};
-use crate::domain::id::{ApiKeyId, KeyValueId, Reference};
+use crate::domain::id::{ApiKeyId, Reference};
 use crate::domain::name::Name;
-use crate::service::{KeyChange, NewKey, NewKeyValue, Rotation};
+use crate::service::{KeyChange, NewKey, NewKeyValue};
 use crate::store::Holder;
 
 /// From so many days before its end on, a key is said to expire soon.
 const SOON_DAYS: i64 = 30;
 
-/// Where the value that was to be replaced is replaced already.
-const TWICE: &str = "This key has another value already: perhaps this form was sent twice. If you did not see the new value, rotate again.";
-
-type KeyPath = Path<(String, String)>;
+pub(super) type KeyPath = Path<(String, String)>;
 
 /// A key as the page of its account shows it.
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that is offered or not")]
@@ -62,7 +58,7 @@ pub(super) struct OldValue {
 }
 
 impl OldValue {
-    fn of(visit: &Visit, details: &KeyDetails) -> Option<Self> {
+    pub(super) fn of(visit: &Visit, details: &KeyDetails) -> Option<Self> {
         let (value, until) = retained(visit, details)?;
         Some(Self { hint: value.hint.clone(), used: Used::new(visit, value.last_use.as_ref()), until: visit.moment(until) })
     }
@@ -106,7 +102,7 @@ impl KeyRow {
     }
 }
 
-async fn find_key(visit: &Visit, path: &KeyPath) -> Result<(ServiceAccount, KeyDetails), ApiError> {
+pub(super) async fn find_key(visit: &Visit, path: &KeyPath) -> Result<(ServiceAccount, KeyDetails), ApiError> {
     let account = find(visit, &path.0).await?;
     let details = visit.management().find_key(&visit.call.caller, &Reference::Id(account.id.0), &Reference::from(path.1.as_str())).await?;
     Ok((account, details))
@@ -250,87 +246,7 @@ fn again(visit: &Visit, account: &ServiceAccount, entered: &Entered, error: ApiE
     visit.show_with(mistakes.status(), &NewView { frame: &visit.frame, account, entered, mistakes: &mistakes, import })
 }
 
-#[derive(Template)]
-#[template(path = "key_rotate.html")]
-struct RotateView<'a> {
-    frame: &'a Frame,
-    account: &'a ServiceAccount,
-    details: &'a KeyDetails,
-    used: Option<Used>,
-    /// The value before, where it still works: this rotation ends it.
-    old: Option<OldValue>,
-    /// The value that the visitor wants to replace.
-    of: KeyValueId,
-    retention: &'a Retention,
-    expiration: &'a Expiration,
-    mistakes: &'a Mistakes,
-}
-
-pub(super) async fn ask_rotate(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
-    let (account, details) = find_key(&visit, &path).await?;
-    let retention = Retention::offer(visit.management().max_retention());
-    let expiration = Expiration::keep(visit.call.caller.organization().key_policy);
-    show_rotate(&visit, &account, &details, &retention, &expiration, &Mistakes::default(), StatusCode::OK)
-}
-
-fn show_rotate(
-    visit: &Visit,
-    account: &ServiceAccount,
-    details: &KeyDetails,
-    retention: &Retention,
-    expiration: &Expiration,
-    mistakes: &Mistakes,
-    status: StatusCode,
-) -> Result<HttpResponse, ApiError> {
-    let view = RotateView {
-        frame: &visit.frame,
-        account,
-        details,
-        used: Used::new(visit, details.current.last_use.as_ref()),
-        old: OldValue::of(visit, details),
-        of: details.current.id,
-        retention,
-        expiration,
-        mistakes,
-    };
-    visit.show_with(status, &view)
-}
-
-pub(super) async fn rotate(mut visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
-    let (account, details) = find_key(&visit, &path).await?;
-    let mut form = visit.form().await?;
-    let retention = Retention::read(&mut form, Retention::offer(visit.management().max_retention()))?;
-    let expiration = Expiration::read(&mut form, visit.call.caller.organization().key_policy)?;
-    // A form that is sent twice must not rotate away the value that was just copied.
-    let wrong = |_| ApiError::invalid_request("the form does not say which value is to be replaced; open it again");
-    let of = form.take("of")?.map(|of| of.parse()).transpose().map_err(wrong)?;
-    match turn(&visit, &details, &retention, &expiration, of).await {
-        Ok((details, raw)) => {
-            visit.call.state.follower.confirm().await;
-            show_key(&visit, &account, &details, &raw)
-        }
-        Err(error) => {
-            let mistakes = if error.code() == "rotated_meanwhile" { Mistakes::only(error.status(), TWICE) } else { Mistakes::of(error, "name")? };
-            show_rotate(&visit, &account, &details, &retention, &expiration, &mistakes, mistakes.status())
-        }
-    }
-}
-
-async fn turn(
-    visit: &Visit,
-    details: &KeyDetails,
-    retention: &Retention,
-    expiration: &Expiration,
-    of: Option<KeyValueId>,
-) -> Result<(KeyDetails, RawApiKey), ApiError> {
-    let mut fields = Fields::default();
-    let (retain_minutes, expires_in_days) = (retention.parse(&mut fields), expiration.parse(&mut fields));
-    let rotation = fields.finish_with(retain_minutes.map(|retain_minutes| Rotation { retain_minutes, expires_in_days, of }))?;
-    let (account, key) = references(details);
-    Ok(visit.management().rotate_key(&visit.call.caller, &account, &key, rotation, visit.call.origin.clone()).await?)
-}
-
-fn references(details: &KeyDetails) -> (Reference, Reference) {
+pub(super) fn references(details: &KeyDetails) -> (Reference, Reference) {
     (Reference::Id(details.key.service_account_id.0), Reference::Id(details.key.id.0))
 }
 
@@ -398,7 +314,7 @@ pub(super) async fn save(mut visit: Visit, path: KeyPath) -> Result<HttpResponse
     }
 }
 
-async fn update(visit: &Visit, details: &KeyDetails, change: KeyChange) -> Result<(), ApiError> {
+pub(super) async fn update(visit: &Visit, details: &KeyDetails, change: KeyChange) -> Result<(), ApiError> {
     let (account, key) = references(details);
     visit.management().update_key(&visit.call.caller, &account, &key, change, visit.call.origin.clone()).await?;
     Ok(())
@@ -470,63 +386,4 @@ pub(super) async fn delete(visit: Visit, path: KeyPath) -> Result<HttpResponse, 
     let (of, key) = references(&details);
     visit.management().delete_key(&visit.call.caller, &of, &key, visit.call.origin.clone()).await?;
     Ok(visit.done(&path_of(&account), "key_deleted").await)
-}
-
-#[derive(Template)]
-#[template(path = "key_retained.html")]
-struct RetainedView<'a> {
-    frame: &'a Frame,
-    account: &'a ServiceAccount,
-    details: &'a KeyDetails,
-    /// Nothing where it works no more.
-    old: Option<OldValue>,
-    retention: &'a Retention,
-    mistakes: &'a Mistakes,
-    may_extend: bool,
-}
-
-/// What can still be chosen: the end is counted from the rotation.
-fn extension(visit: &Visit, details: &KeyDetails) -> Retention {
-    let end = details.current.created_at.plus(visit.management().max_retention());
-    let end = details.retained.as_ref().and_then(|value| value.expires_at).map_or(end, |expiry| expiry.min(end));
-    Retention::extend(end.since(visit.now))
-}
-
-pub(super) async fn ask_retained(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
-    let (account, details) = find_key(&visit, &path).await?;
-    let retention = extension(&visit, &details);
-    show_retained(&visit, &account, &details, &retention, &Mistakes::default(), StatusCode::OK).await
-}
-
-async fn show_retained(
-    visit: &Visit,
-    account: &ServiceAccount,
-    details: &KeyDetails,
-    retention: &Retention,
-    mistakes: &Mistakes,
-    status: StatusCode,
-) -> Result<HttpResponse, ApiError> {
-    let old = OldValue::of(visit, details);
-    let may_extend = retention.max_minutes > 0 && visit.management().covers(&visit.call.caller, Holder::ServiceAccount(account.id)).await?;
-    visit.show_with(status, &RetainedView { frame: &visit.frame, account, details, old, retention, mistakes, may_extend })
-}
-
-pub(super) async fn retain(mut visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
-    let (account, details) = find_key(&visit, &path).await?;
-    let retention = Retention::read(&mut visit.form().await?, extension(&visit, &details))?;
-    match hold(&visit, &details, &retention).await {
-        Ok(minutes) => Ok(visit.done(&path_of(&account), if minutes == 0 { "old_ended" } else { "old_extended" }).await),
-        Err(error) => {
-            let mistakes = Mistakes::of(error, "name")?;
-            show_retained(&visit, &account, &details, &retention, &mistakes, mistakes.status()).await
-        }
-    }
-}
-
-async fn hold(visit: &Visit, details: &KeyDetails, retention: &Retention) -> Result<u32, ApiError> {
-    let mut fields = Fields::default();
-    let retain_minutes = retention.parse(&mut fields);
-    let minutes = fields.finish_with(retain_minutes)?;
-    update(visit, details, KeyChange { retain_minutes: Some(minutes), ..KeyChange::default() }).await?;
-    Ok(minutes)
 }

@@ -5,12 +5,12 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
-use url::form_urlencoded::Serializer;
 
 use super::super::api::fields::Fields;
 use super::super::api::page::Asked;
 use super::super::error::ApiError;
 use super::frame::Frame;
+use super::link::{Pager, link};
 use super::mistakes::Mistakes;
 use super::moment::Moment;
 use super::visit::Visit;
@@ -65,21 +65,17 @@ impl Entered {
     /// The filters at `path`, with the times as the API takes them.
     fn href(&self, path: &str, cursor: Option<&str>) -> String {
         let rfc = |text: &str| said(text).map(|text| time(text).map_or_else(|_| text.to_owned(), |time| time.to_string())).unwrap_or_default();
-        let mut query = Serializer::new(String::new());
+        let (since, until) = (rfc(&self.since), rfc(&self.until));
         let all = [
-            ("actor", self.actor.trim().to_owned()),
-            ("target", self.target.trim().to_owned()),
-            ("action", self.action.clone()),
-            ("outcome", self.outcome.clone()),
-            ("since", rfc(&self.since)),
-            ("until", rfc(&self.until)),
-            ("cursor", cursor.unwrap_or_default().to_owned()),
+            ("actor", self.actor.trim()),
+            ("target", self.target.trim()),
+            ("action", &self.action),
+            ("outcome", &self.outcome),
+            ("since", &since),
+            ("until", &until),
+            ("cursor", cursor.unwrap_or_default()),
         ];
-        for (name, value) in all.iter().filter(|(_, value)| !value.is_empty()) {
-            query.append_pair(name, value);
-        }
-        let query = query.finish();
-        if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+        link(path, &all)
     }
 
     /// Whether this action, or all of this resource, are asked for.
@@ -120,9 +116,7 @@ struct View<'a> {
     /// What the filter on actions offers: `resource` for all of them, and each one, by resource.
     groups: Vec<Group>,
     rows: Vec<Row>,
-    next: Option<String>,
-    is_later: bool,
-    first: String,
+    pager: Pager,
     /// Where all that was found can be had.
     export: String,
     filters: bool,
@@ -240,9 +234,7 @@ pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
         mistakes: &Mistakes::default(),
         groups: groups(),
         rows: Vec::new(),
-        next: None,
-        is_later: entered.cursor.is_some(),
-        first: entered.href(PATH, None),
+        pager: Pager { next: None, is_later: entered.cursor.is_some(), first: entered.href(PATH, None) },
         export: entered.href(EXPORT, None),
         filters: entered.filters(),
         entered: &entered,
@@ -263,7 +255,7 @@ pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
     let found = log.page(&selection, Some(page.after).filter(|cursor| !cursor.is_nil()), page.limit).await?;
     let page = asked.answer(found, |event| event.id, |event| Row::new(&visit, event));
     view.rows = page.items;
-    view.next = page.next_cursor.map(|cursor| entered.href(PATH, Some(&cursor)));
+    view.pager.next = page.next_cursor.map(|cursor| entered.href(PATH, Some(&cursor)));
     visit.show(&view)
 }
 

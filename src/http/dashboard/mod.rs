@@ -38,6 +38,7 @@ mod expiration;
 mod frame;
 mod given;
 mod invitation;
+mod key_rotation;
 mod link;
 mod mistakes;
 mod moment;
@@ -138,12 +139,12 @@ pages! {
     }
     "/service-accounts/{account}/keys/{key}/activate" { POST api_keys::activate, may(Permission::API_KEYS_MANAGE); }
     "/service-accounts/{account}/keys/{key}/rotate" {
-        GET api_keys::ask_rotate, may(Permission::API_KEYS_MANAGE);
-        POST api_keys::rotate, may(Permission::API_KEYS_MANAGE);
+        GET key_rotation::ask_rotate, may(Permission::API_KEYS_MANAGE);
+        POST key_rotation::rotate, may(Permission::API_KEYS_MANAGE);
     }
     "/service-accounts/{account}/keys/{key}/retained" {
-        GET api_keys::ask_retained, may(Permission::API_KEYS_MANAGE);
-        POST api_keys::retain, may(Permission::API_KEYS_MANAGE);
+        GET key_rotation::ask_retained, may(Permission::API_KEYS_MANAGE);
+        POST key_rotation::retain, may(Permission::API_KEYS_MANAGE);
     }
     "/service-accounts/{account}/keys/{key}/edit" {
         GET api_keys::edit, may(Permission::API_KEYS_MANAGE);

@@ -5,7 +5,6 @@ use actix_web::http::StatusCode;
 use actix_web::web::Path;
 use askama::Template;
 use serde::Deserialize;
-use url::form_urlencoded::Serializer;
 
 use super::super::api::fields::Fields;
 use super::super::api::page::Asked;
@@ -15,6 +14,7 @@ use super::chart::grouped;
 use super::confirm::Question;
 use super::edit::{Edit, Text};
 use super::frame::Frame;
+use super::link::Pager;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
 use super::visit::Visit;
@@ -127,9 +127,7 @@ struct ListQuery {
 struct ListView<'a> {
     frame: &'a Frame,
     rows: Vec<Row>,
-    next: Option<String>,
-    is_later: bool,
-    first: &'static str,
+    pager: Pager,
 }
 
 struct Row {
@@ -148,9 +146,8 @@ pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
         |organization| organization.id.0,
         |organization| Row { made: visit.moment(organization.created_at), own: organization.id == own, organization },
     );
-    let href = |cursor: String| format!("{ALL}?{}", Serializer::new(String::new()).append_pair("cursor", &cursor).finish());
-    let (next, is_later) = (page.next_cursor.map(href), query.cursor.is_some());
-    visit.show(&ListView { frame: &visit.frame, rows: page.items, next, is_later, first: ALL })
+    let pager = Pager::new(ALL, &[], "cursor", query.cursor.as_deref(), page.next_cursor.as_deref());
+    visit.show(&ListView { frame: &visit.frame, rows: page.items, pager })
 }
 
 #[derive(Template)]

@@ -5,7 +5,6 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use askama::Template;
 use serde::Deserialize;
-use url::form_urlencoded::Serializer;
 
 use super::super::api::fields::Fields;
 use super::super::api::page::Asked;
@@ -14,6 +13,7 @@ use super::super::error::ApiError;
 use super::api_keys::show_key;
 use super::expiration::Expiration;
 use super::frame::Frame;
+use super::link::{Pager, link};
 use super::mistakes::Mistakes;
 use super::moment::Moment;
 use super::visit::Visit;
@@ -49,6 +49,8 @@ struct ListQuery {
     cursor: Option<String>,
 }
 
+const ACCOUNTS: &str = "/service-accounts";
+
 #[derive(Template)]
 #[template(path = "service_accounts.html")]
 struct ListView<'a> {
@@ -61,11 +63,7 @@ struct ListView<'a> {
     /// Whether there is anything in the column of workspaces that the visitor may see.
     shows_reach: bool,
     may_create: bool,
-    /// Where the next page is.
-    next: Option<String>,
-    /// Whether this is not the first.
-    is_later: bool,
-    first: String,
+    pager: Pager,
 }
 
 /// One of the filters, of which one counts at a time.
@@ -109,35 +107,22 @@ pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
     let expiries = visit.management().list_next_expiries(&page.items).await?;
     let (mut reach, mut expiries) = (reach.into_iter(), expiries.into_iter());
     let rows = page.items.into_iter().map(|account| row(&visit, account, reach.next().unwrap_or_default(), expiries.next().flatten()));
+    let narrowed = |show: &'static str| [("search", search.as_str()), ("show", if show == "all" { "" } else { show })];
     visit.show(&ListView {
         frame: &visit.frame,
-        tabs: TABS.iter().map(|(other, label)| Tab { label, href: href(&search, other, None), current: *other == show }).collect(),
+        tabs: TABS.iter().map(|(other, label)| Tab { label, href: link(ACCOUNTS, &narrowed(other)), current: *other == show }).collect(),
         rows: rows.collect(),
         shows_reach,
         may_create: visit.may(&Permission::SERVICE_ACCOUNTS_MANAGE),
-        next: page.next_cursor.map(|cursor| href(&search, show, Some(&cursor))),
-        is_later: query.cursor.is_some(),
-        first: href(&search, show, None),
+        pager: Pager::new(ACCOUNTS, &narrowed(show), "cursor", query.cursor.as_deref(), page.next_cursor.as_deref()),
         show,
-        search,
+        search: search.clone(),
     })
 }
 
 fn row(visit: &Visit, account: ServiceAccount, reach: Reach, expires: Option<Timestamp>) -> Row {
     let last_used = account.last_use.as_ref().map(|last| visit.moment(last.at));
     Row { reach, last_used, expires: expires.map(|at| visit.moment(at)), account }
-}
-
-/// The list with these filters.
-fn href(search: &str, show: &str, cursor: Option<&str>) -> String {
-    let mut query = Serializer::new(String::new());
-    for (name, value) in [("search", search), ("show", if show == "all" { "" } else { show }), ("cursor", cursor.unwrap_or_default())] {
-        if !value.is_empty() {
-            query.append_pair(name, value);
-        }
-    }
-    let query = query.finish();
-    if query.is_empty() { "/service-accounts".to_owned() } else { format!("/service-accounts?{query}") }
 }
 
 #[derive(Template)]
