@@ -11,12 +11,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::Sources;
 use super::usage::Usage;
 use crate::domain::audit::Event;
-use crate::store::{Store, StoreError};
+use crate::store::{EventWriter, Store, StoreError};
 
 /// Records that may wait. Beyond it a login is refused, rather than queued for longer than anyone would wait.
 const WAITING: usize = 4_096;
 /// Records in one transaction, so that none is long.
-const BATCH: usize = 256;
+const BATCH: usize = EventWriter::MOST;
+/// Batches that are written before others who want to write have their turn.
+const TURNS: usize = 8;
 
 /// Why a record was not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,8 +38,11 @@ impl From<StoreError> for RecordError {
     }
 }
 
+/// How the writing of a record went.
+type Written = Result<(), RecordError>;
+
 /// A record, and who waits for it.
-type Waiting = (Event, oneshot::Sender<Result<(), RecordError>>);
+type Waiting = (Event, oneshot::Sender<Written>);
 
 /// Hands records to the task that writes them.
 #[derive(Clone, Debug)]
@@ -47,7 +52,7 @@ impl Recorder {
     /// A recorder, and the task that has to be run for it. The task ends when the last recorder is dropped and everything is written.
     pub fn new(store: Store, usage: Arc<Usage>, sources: Sources) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), write_all(Writer { store, usage, sources }, receiver))
+        (Self(sender), write_all(Writer { store, usage, sources, connection: None }, receiver))
     }
 
     /// Writes a record. When this returns `Ok`, it survives a crash and a power cut.
@@ -66,36 +71,74 @@ struct Writer {
     store: Store,
     usage: Arc<Usage>,
     sources: Sources,
+    /// Kept while records wait, and how many more batches it may be.
+    connection: Option<(EventWriter, usize)>,
 }
 
-async fn write_all(writer: Writer, mut receiver: mpsc::Receiver<Waiting>) {
+async fn write_all(mut writer: Writer, mut receiver: mpsc::Receiver<Waiting>) {
     let mut batch = Vec::with_capacity(BATCH);
-    while receiver.recv_many(&mut batch, BATCH).await > 0 {
-        let (events, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
-        let mut result = writer.write(&events).await.map_err(RecordError::from);
-        // One that the database refuses is not to take the others with it.
-        let alone = result == Err(RecordError::Refused) && events.len() > 1;
-        for (event, done) in events.iter().zip(waiting) {
-            if alone {
-                result = writer.write(std::slice::from_ref(event)).await.map_err(RecordError::from);
-            }
-            // Whoever waited may have gone.
-            let _gone = done.send(result);
+    // The database is kept busy: while it writes, those are told whose records it wrote before.
+    let mut written = Vec::with_capacity(BATCH);
+    loop {
+        if receiver.is_empty() {
+            tell(&mut written);
+            writer.connection = None;
         }
+        if receiver.recv_many(&mut batch, BATCH).await == 0 {
+            return;
+        }
+        let (events, waiting): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        let (results, ()) = tokio::join!(writer.write_each(&events), async { tell(&mut written) });
+        written.extend(waiting.into_iter().zip(results));
+    }
+}
+
+fn tell(written: &mut Vec<(oneshot::Sender<Written>, Written)>) {
+    for (done, result) in written.drain(..) {
+        // Whoever waited may have gone.
+        let _gone = done.send(result);
     }
 }
 
 impl Writer {
-    async fn write(&self, events: &[Event]) -> Result<(), StoreError> {
-        let mut tx = self.store.begin().await?;
-        tx.insert_events(events).await?;
+    /// Writes them together; or, as one that the database refuses is not to take the others with it, alone.
+    async fn write_each(&mut self, events: &[Event]) -> Vec<Written> {
+        let together = self.write(events).await.map_err(RecordError::from);
+        if together != Err(RecordError::Refused) || events.len() == 1 {
+            return vec![together; events.len()];
+        }
+        let mut results = Vec::with_capacity(events.len());
+        for event in events {
+            results.push(self.write(std::slice::from_ref(event)).await.map_err(RecordError::from));
+        }
+        results
+    }
+
+    async fn write(&mut self, events: &[Event]) -> Result<(), StoreError> {
         let now = self.sources.now();
         let due = self.usage.due_for_a_ride(now);
+        if due.is_empty() {
+            return self.write_alone(events).await;
+        }
+        self.connection = None;
+        let mut tx = self.store.begin().await?;
+        tx.insert_events(events).await?;
         let ride = Usage::ride(&mut tx, &due).await?;
         tx.commit().await?;
         if ride {
             self.usage.rode(&due, now);
         }
+        Ok(())
+    }
+
+    /// Writes them with one round trip, where nothing rides along.
+    async fn write_alone(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        let (mut connection, turns) = match self.connection.take() {
+            Some(kept) => kept,
+            None => (self.store.event_writer().await?, TURNS),
+        };
+        connection.insert(events).await?;
+        self.connection = (turns > 1).then(|| (connection, turns - 1));
         Ok(())
     }
 }

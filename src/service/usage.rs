@@ -29,6 +29,12 @@ const RIDING: usize = 50;
 #[derive(Debug, Default)]
 pub(super) struct Due(Vec<(KeyValueId, Noted)>);
 
+impl Due {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// Uses that are not written yet.
 type Pending = HashMap<KeyValueId, Noted>;
 

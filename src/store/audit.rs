@@ -1,9 +1,12 @@
 //! Audit events. They are only ever added, and pruned when they are old.
 
+use std::iter;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::FromRow;
+use sqlx::error::BoxDynError;
+use sqlx::pool::PoolConnection;
+use sqlx::{Arguments, FromRow, Postgres, Sqlite};
 use uuid::Uuid;
 
 use super::{Db, Engine, Store, StoreError, Tx};
@@ -73,35 +76,56 @@ macro_rules! resources_that_change {
     };
 }
 
-/// Binds the values of an event, in the order of `INSERT`.
-macro_rules! bind {
-    ($query:expr, $event:expr) => {{
-        let (outcome, reason) = match $event.outcome {
+/// The values of an event, in the order of `INSERT`, or as many nulls.
+macro_rules! add_values {
+    ($arguments:expr, $event:expr) => {{
+        let (arguments, event): (_, Option<&Event>) = ($arguments, $event);
+        let outcome = event.map(|event| match event.outcome {
             Outcome::Granted => ("granted", None),
             Outcome::Denied(reason) => ("denied", Some(reason)),
-        };
-        $query
-            .bind($event.id.0)
-            .bind($event.organization_id.map(|id| id.0))
-            .bind($event.occurred_at.as_micros())
-            .bind($event.actor.kind)
-            .bind($event.actor.id)
-            .bind(&$event.actor.name)
-            .bind($event.actor.api_key_id.map(|id| id.0))
-            .bind($event.actor.session_id.map(|id| id.0))
-            .bind($event.action.as_str())
-            .bind($event.action.resource())
-            .bind($event.target.kind)
-            .bind($event.target.id)
-            .bind(&$event.target.name)
-            .bind(outcome)
-            .bind(reason)
-            .bind($event.origin.address.map(|address| address.to_string()))
-            .bind($event.origin.user_agent.as_deref())
-            .bind($event.origin.request_id.map(|id| id.0))
-            .bind($event.token_expires_at.map(Timestamp::as_micros))
-            .bind($event.details.as_ref().map(ToString::to_string))
+        });
+        arguments.add(event.map(|event| event.id.0))?;
+        arguments.add(event.and_then(|event| event.organization_id).map(|id| id.0))?;
+        arguments.add(event.map(|event| event.occurred_at.as_micros()))?;
+        arguments.add(event.map(|event| event.actor.kind))?;
+        arguments.add(event.and_then(|event| event.actor.id))?;
+        arguments.add(event.map(|event| event.actor.name.as_str()))?;
+        arguments.add(event.and_then(|event| event.actor.api_key_id).map(|id| id.0))?;
+        arguments.add(event.and_then(|event| event.actor.session_id).map(|id| id.0))?;
+        arguments.add(event.map(|event| event.action.as_str()))?;
+        arguments.add(event.map(|event| event.action.resource()))?;
+        arguments.add(event.map(|event| event.target.kind))?;
+        arguments.add(event.and_then(|event| event.target.id))?;
+        arguments.add(event.map(|event| event.target.name.as_str()))?;
+        arguments.add(outcome.map(|(outcome, _)| outcome))?;
+        arguments.add(outcome.and_then(|(_, reason)| reason))?;
+        arguments.add(event.and_then(|event| event.origin.address).map(|address| address.to_string()))?;
+        arguments.add(event.and_then(|event| event.origin.user_agent.as_deref()))?;
+        arguments.add(event.and_then(|event| event.origin.request_id).map(|id| id.0))?;
+        arguments.add(event.and_then(|event| event.token_expires_at).map(Timestamp::as_micros))?;
+        arguments.add(event.and_then(|event| event.details.as_ref()).map(ToString::to_string))?;
     }};
+}
+
+/// Adds events with one statement for each [`MOST`] of them.
+macro_rules! insert {
+    ($engine:ty, $inserts:expr, $connection:expr, $events:expr) => {
+        for events in $events.chunks(MOST) {
+            let rows = events.len().next_power_of_two();
+            let mut arguments = <$engine as sqlx::Database>::Arguments::default();
+            let mut add = || -> Result<(), BoxDynError> {
+                for event in events.iter().map(Some).chain(iter::repeat(None)).take(rows) {
+                    add_values!(&mut arguments, event);
+                }
+                Ok(())
+            };
+            add().map_err(sqlx::Error::Encode)?;
+            let done = sqlx::query_with(insert_of(&$inserts, rows), arguments).execute(&mut **$connection).await?;
+            if done.rows_affected() != events.len() as u64 {
+                return Err(StoreError::Refused(format!("of {} events {} were added", events.len(), done.rows_affected())));
+            }
+        }
+    };
 }
 
 statements! {
@@ -129,23 +153,45 @@ statements! {
     PRUNE = "DELETE FROM audit_events WHERE id IN (SELECT id FROM audit_events WHERE id < $1 ORDER BY id LIMIT $2)";
 }
 
-/// How many events one statement adds. Each statement is a round trip, so a batch is written with few; and few sizes, as each is prepared once a connection.
-const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
+/// The most events that one statement adds.
+const MOST: usize = 256;
 /// The longest life of a token.
 const LONGEST_TOKEN: Duration = Duration::from_hours(1);
 /// The values of an event.
 const COLUMNS: usize = 20;
 
-/// `INSERT` for each of the sizes, with the parameters written by `parameter` from their numbers.
-fn inserts(parameter: impl Fn(usize) -> String) -> [String; SIZES.len()] {
+/// `INSERT` of 1, 2, 4 … [`MOST`] rows.
+type Inserts = [String; MOST.ilog2() as usize + 1];
+
+/// Each statement is a round trip, so a batch is written with one. And each is prepared once a connection, so there are few, and rows that are left over have no id. The
+/// parameters are written by `parameter` from their numbers.
+fn inserts(parameter: impl Fn(usize) -> String) -> Inserts {
     let row = |row: usize| format!("({})", (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column)).collect::<Vec<_>>().join(", "));
-    let (columns, _) = INSERT.rsplit_once('(').unwrap_or_default();
-    SIZES.map(|size| columns.to_owned() + &(0..size).map(row).collect::<Vec<_>>().join(", "))
+    let (columns, _) = INSERT.rsplit_once("VALUES").unwrap_or_default();
+    std::array::from_fn(|power| {
+        let rows = (0..1 << power).map(row).collect::<Vec<_>>().join(", ");
+        format!("{columns}SELECT * FROM (VALUES {rows}) AS event WHERE column1 IS NOT NULL")
+    })
 }
 
-static POSTGRES_INSERTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| inserts(|number| format!("${number}")));
+/// The one of so many rows, which is a power of two.
+fn insert_of(inserts: &'static Inserts, rows: usize) -> &'static str {
+    inserts.get(rows.ilog2() as usize).map_or("", String::as_str)
+}
+
+static POSTGRES_INSERTS: LazyLock<Inserts> = LazyLock::new(|| inserts(|number| format!("${number}")));
 /// SQLite takes `$1` for a name, and looks for each name among all that a statement has.
-static SQLITE_INSERTS: LazyLock<[String; SIZES.len()]> = LazyLock::new(|| inserts(|_| "?".to_owned()));
+static SQLITE_INSERTS: LazyLock<Inserts> = LazyLock::new(|| inserts(|_| "?".to_owned()));
+
+/// A connection that adds events. Whoever adds many one after the other keeps it: to return it and to get it again takes two round trips, of which one is waited for.
+#[derive(Debug)]
+pub struct EventWriter(Lent);
+
+#[derive(Debug)]
+enum Lent {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
 
 /// Which events a list is to hold.
 #[derive(Clone, Debug, Default)]
@@ -267,6 +313,17 @@ pub struct ExchangesOf {
 }
 
 impl Store {
+    /// Lends a connection for adding events. With SQLite nobody else can write until it is dropped.
+    ///
+    /// # Errors
+    /// Where the database cannot be reached.
+    pub async fn event_writer(&self) -> Result<EventWriter, StoreError> {
+        Ok(EventWriter(match &self.write {
+            Db::Sqlite(pool) => Lent::Sqlite(pool.acquire().await?),
+            Db::Postgres(pool) => Lent::Postgres(pool.acquire().await?),
+        }))
+    }
+
     /// Lists the events of an organization, newest first: at most `limit` with ids from `from` on and before `before`.
     ///
     /// # Errors
@@ -368,6 +425,24 @@ impl Store {
     }
 }
 
+impl EventWriter {
+    /// The most events that [`EventWriter::insert`] takes.
+    pub const MOST: usize = MOST;
+
+    /// Adds events: all of them or none. When this returns `Ok`, they survive a crash and a power cut.
+    ///
+    /// # Errors
+    /// Where the database fails. Then this is to be dropped.
+    pub async fn insert(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        // One statement is a transaction of its own.
+        match &mut self.0 {
+            Lent::Sqlite(connection) => insert!(Sqlite, SQLITE_INSERTS, connection, events),
+            Lent::Postgres(connection) => insert!(Postgres, POSTGRES_INSERTS, connection, events),
+        }
+        Ok(())
+    }
+}
+
 impl Tx {
     /// Adds an event.
     ///
@@ -381,18 +456,10 @@ impl Tx {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn insert_events(&mut self, mut events: &[Event]) -> Result<(), StoreError> {
-        let inserts = match &self.engine {
-            Engine::Sqlite(_) => &*SQLITE_INSERTS,
-            Engine::Postgres(_) => &*POSTGRES_INSERTS,
-        };
-        for (size, insert) in SIZES.iter().zip(inserts) {
-            while let Some((rows, rest)) = events.split_at_checked(*size) {
-                on!(Engine, &mut self.engine, |tx| {
-                    rows.iter().fold(sqlx::query(insert.as_str()), |query, event| bind!(query, event)).execute(&mut **tx).await?;
-                });
-                events = rest;
-            }
+    pub async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
+        match &mut self.engine {
+            Engine::Sqlite(tx) => insert!(Sqlite, SQLITE_INSERTS, tx, events),
+            Engine::Postgres(tx) => insert!(Postgres, POSTGRES_INSERTS, tx, events),
         }
         Ok(())
     }

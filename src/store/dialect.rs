@@ -148,6 +148,8 @@ fn sqlite_pool(connections: u32, timeout: Duration) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(timeout)
+        // A file does not go away like a server.
+        .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
         // After an I/O error or a full disk, SQLite rolls back by itself and sqlx's own count of open transactions stays behind: what such a connection later

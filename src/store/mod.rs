@@ -102,7 +102,7 @@ use crate::domain::time::Timestamp;
 
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::{ExpiringKey, KeyFilter};
-pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent, Tally};
+pub use audit::{EventFilter, EventWriter, Exchanges, ExchangesOf, Receivers, StoredEvent, Tally};
 pub use changes::{Changes, Node, Position, Version};
 pub use dialect::sqlite_directory;
 pub use error::StoreError;
