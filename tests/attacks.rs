@@ -16,6 +16,51 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::support::{Answer, Client, Engine, Process, TestApp, hourpass, on_both_engines};
 
 on_both_engines! {
+    async fn guesses_at_a_password_are_limited_by_address(engine: Engine) {
+        const WRONG: &str = "a wrong guess";
+        let database = engine.database().await;
+        let settings = [("HOURPASS_SERVER__TRUSTED_PROXIES", "127.0.0.0/8"), ("HOURPASS_PASSWORDS__QUEUE_TIMEOUT", "10s")];
+        let app = TestApp::start_with(database, &settings).await;
+        let right = app.admin_password();
+        let post = async |path: &str, address: &str, username: &str, password: &str| {
+            let request = app.anyone().browser().request(reqwest::Method::POST, path).header("x-forwarded-for", address);
+            Answer::of(request.form(&[("username", username), ("password", password)])).await
+        };
+        let sign_in = async |address: &str, username: &str, password: &str| post("/auth/login", address, username, password).await;
+        let (here, elsewhere) = ("2001:db8::1", "2001:db8:0:1::1");
+        // A right one says that the others were mistakes.
+        for password in [WRONG, right] {
+            for _ in 0..9 {
+                assert_eq!(sign_in(here, "admin@localhost", WRONG).await.status, 401);
+            }
+            assert_eq!(sign_in(here, "admin@localhost", password).await.status, if password == right { 200 } else { 401 });
+            app.clock.advance_seconds(if password == right { 0 } else { 60 });
+        }
+        // Of many at once no more are compared, and whether there is such a person makes no difference.
+        for username in ["Admin@localhost", "nobody@example.com"] {
+            let answers = futures_util::future::join_all((0..15).map(|_| sign_in(here, username, WRONG))).await;
+            assert_eq!(answers.iter().filter(|answer| answer.status == 401).count(), 10);
+        }
+        let refused = sign_in("2001:db8::2", "admin@localhost", right).await;
+        assert_eq!(refused.problem(), (429, "too_many_requests".to_owned()));
+        assert_eq!(refused.header("retry-after"), "61");
+        let page = post("/sign-in", here, "admin@localhost", right).await;
+        assert!(page.status == 429 && page.text.contains("Too many wrong passwords for this email address"), "{}", page.text);
+        // That is no way to lock somebody out, and keys are not guessed.
+        assert_eq!(sign_in(elsewhere, "admin@localhost", right).await.status, 200);
+        assert_eq!(sign_in(here, "", app.admin_key()).await.status, 200);
+        app.clock.advance_seconds(59);
+        assert_eq!(sign_in(here, "admin@localhost", right).await.status, 429);
+        app.clock.advance_seconds(1);
+        assert_eq!(sign_in(here, "admin@localhost", right).await.status, 200);
+        // A clock that was ahead has nobody wait for it.
+        for _ in 0..11 {
+            sign_in(here, "admin@localhost", WRONG).await;
+        }
+        app.clock.advance_seconds(-3_600);
+        assert_eq!(sign_in(here, "admin@localhost", right).await.status, 200);
+    }
+
     /// Whoever knows the old password keeps signing in while it is replaced. Comparing a password takes a while, so some are always under way.
     async fn a_reset_ends_sign_ins_that_are_under_way(engine: Engine) {
         let database = engine.database().await;

@@ -113,7 +113,11 @@ on_both_engines! {
 
     async fn sign_ins_wait_their_turn_and_keys_do_not(engine: Engine) {
         let database = engine.database().await;
-        let settings = [("HOURPASS_PASSWORDS__CONCURRENCY", "1"), ("HOURPASS_PASSWORDS__QUEUE_TIMEOUT", "1ms")];
+        let settings = [
+            ("HOURPASS_PASSWORDS__CONCURRENCY", "1"),
+            ("HOURPASS_PASSWORDS__QUEUE_TIMEOUT", "1ms"),
+            ("HOURPASS_PASSWORDS__GUESSES_PER_MINUTE", "0"),
+        ];
         let app = TestApp::start_with(database, &settings).await;
         let guess = |_| {
             let client = app.anyone();

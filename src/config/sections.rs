@@ -167,6 +167,8 @@ pub struct Passwords {
     pub concurrency: usize,
     /// The longest wait for a turn.
     pub queue_timeout: Duration,
+    /// Wrong ones of one person from one address within a minute; without a number, as many as come.
+    pub guesses_per_minute: Option<NonZeroU32>,
 }
 
 impl Passwords {
@@ -178,6 +180,7 @@ impl Passwords {
             params: Params::new(memory, passes, Params::DEFAULT_P_COST, None).unwrap_or_default(),
             concurrency: or_cores(layers.number("passwords.concurrency", 0..=1_024)?),
             queue_timeout: layers.duration("passwords.queue_timeout", MILLISECOND..=30 * SECOND)?,
+            guesses_per_minute: NonZeroU32::new(layers.number("passwords.guesses_per_minute", 0..=1_000_000)?),
         })
     }
 }

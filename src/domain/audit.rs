@@ -1,6 +1,6 @@
 //! What happened, and who did it: the record that every change and every issued token leaves.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use uuid::Uuid;
 
@@ -19,6 +19,17 @@ pub struct Origin {
     pub user_agent: Option<String>,
     /// The request, as in the logs.
     pub request_id: Option<RequestId>,
+}
+
+impl Origin {
+    /// What a limit counts by: the address, or with IPv6 the network of 64 bits, all of which is one customer's.
+    #[must_use]
+    pub fn network(&self) -> Option<IpAddr> {
+        self.address.map(|address| match address {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            IpAddr::V4(_) => address,
+        })
+    }
 }
 
 /// Who did it, as they were called then.

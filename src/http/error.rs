@@ -235,7 +235,8 @@ fn from_use_case(code: &'static str, error: &impl fmt::Display) -> ApiError {
 
 impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
-        from_use_case(error.code(), &error).at_login()
+        let answer = from_use_case(error.code(), &error).at_login();
+        if let LoginError::TooManyGuesses(wait) = error { answer.retry_after(wait) } else { answer }
     }
 }
 

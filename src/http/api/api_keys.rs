@@ -1,7 +1,5 @@
 //! `/api/v1/service_accounts/{account}/api_keys`, and `/api/v1/api_keys/report`.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use governor::clock::{Clock, DefaultClock};
@@ -323,14 +321,6 @@ pub(crate) async fn impact(call: Call, path: Path<(String, String)>) -> Result<J
     Ok(Json(call.state.management.impact(&call.caller, &account, Some(&key)).await?.into()))
 }
 
-/// What a limit counts by: the address, or with IPv6 the network of 64 bits, all of which is one customer's.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        IpAddr::V4(_) => address,
-    }
-}
-
 /// Whoever holds a leaked key ends it by presenting it.
 pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let Some(reports) = &state.reports else {
@@ -340,7 +330,7 @@ pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Pa
     if reports.len() > REMEMBERED_REPORTERS {
         reports.retain_recent();
     }
-    if let Some(Err(wait)) = origin.address.map(|address| reports.check_key(&network(address))) {
+    if let Some(Err(wait)) = origin.network().map(|network| reports.check_key(&network)) {
         let wait = wait.wait_time_from(DefaultClock::default().now());
         return Err(ApiError::new("too_many_requests", "too many reports from your address; try again later").retry_after(wait));
     }

@@ -1,5 +1,7 @@
 //! Why no token was issued.
 
+use std::time::Duration;
+
 use crate::domain::credential::Refusal;
 use crate::keys::KeyError;
 use crate::service::passwords::PasswordError;
@@ -25,6 +27,11 @@ pub enum LoginError {
     /// Too many sign-ins at once.
     #[error("too many sign-ins at once; try again in a second")]
     Busy,
+    /// Too many wrong passwords of one person from one address; until this time is over.
+    #[error(
+        "too many wrong passwords for this email address from where you are; try again in a minute, or set a new one with a link from an administrator"
+    )]
+    TooManyGuesses(Duration),
     /// Too many sessions were begun.
     #[error("you have begun many sessions in a browser within a minute; try again in a minute, or ask with a script, which needs none")]
     TooManySessions,
@@ -66,7 +73,7 @@ impl LoginError {
         match self {
             Self::NoKey | Self::UnknownKey | Self::WrongPassword => "invalid_credentials",
             Self::Refused(refusal) => refusal.code(),
-            Self::Busy | Self::TooManySessions => "too_many_requests",
+            Self::Busy | Self::TooManyGuesses(_) | Self::TooManySessions => "too_many_requests",
             Self::InvalidTarget(_) | Self::NoTarget => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::InvalidScope(_) => "invalid_scope",

@@ -1,6 +1,7 @@
 //! The exchange: an API key, or a person's password, for a short-lived access token.
 
 mod error;
+mod guesses;
 mod scope;
 mod sign_in;
 
@@ -34,6 +35,7 @@ use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
 use crate::store::{Holder, NewSession, StoreError, StoredPassword};
 
+use guesses::Guesses;
 use scope::{Held, narrow};
 
 pub use error::LoginError;
@@ -184,6 +186,7 @@ pub struct Login {
     strangers: DefaultDirectRateLimiter,
     /// Who began sessions in a browser just now.
     beginners: DefaultKeyedRateLimiter<Uuid>,
+    guesses: Guesses,
 }
 
 /// How many refusals of strangers are kept a second, and at once.
@@ -193,9 +196,9 @@ const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 impl Login {
     /// With nothing issued yet. A session in a browser lasts at most `longest_session`.
     #[must_use]
-    pub fn new(context: Context, passwords: Passwords, recorder: Recorder, longest_session: Duration) -> Self {
+    pub fn new(context: Context, passwords: Passwords, recorder: Recorder, longest_session: Duration, guesses_a_minute: Option<NonZeroU32>) -> Self {
         let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
-        Self { context, passwords, recorder, longest_session, strangers, beginners: sign_in::beginners() }
+        Self { context, passwords, recorder, longest_session, strangers, beginners: sign_in::beginners(), guesses: Guesses::new(guesses_a_minute) }
     }
 
     /// Issues a token, after its record is durable.
@@ -204,7 +207,7 @@ impl Login {
     /// Why not. A refusal is on record, too, unless what was presented was never a key.
     pub async fn login(&self, request: LoginRequest) -> Result<Issued, LoginError> {
         let LoginRequest { presented, receiver, scope, browser, origin } = request;
-        let subject = match self.identify(presented).await {
+        let subject = match self.identify(presented, &origin).await {
             Ok(subject) => subject,
             Err(Unidentified { error, claimed }) => {
                 let (organization, actor) = match &claimed {
@@ -232,7 +235,7 @@ impl Login {
         Err(error)
     }
 
-    async fn identify(&self, presented: Presented) -> Result<Subject, Unidentified> {
+    async fn identify(&self, presented: Presented, origin: &Origin) -> Result<Subject, Unidentified> {
         match presented {
             Presented::ApiKey(key) => {
                 if !key.may_exist(&self.context.prefix) {
@@ -242,19 +245,26 @@ impl Login {
                 found.map(Subject::Key).ok_or(LoginError::UnknownKey.into())
             }
             // Apart, as it is large: whoever waits for an exchange carries its size along.
-            Presented::Password { email, password } => Box::pin(self.identify_person(email, password)).await,
+            Presented::Password { email, password } => Box::pin(self.identify_person(email, password, origin)).await,
         }
     }
 
-    async fn identify_person(&self, email: String, password: SecretString) -> Result<Subject, Unidentified> {
+    async fn identify_person(&self, email: String, password: SecretString, origin: &Origin) -> Result<Subject, Unidentified> {
         self.context.memory.believe()?;
-        let stored = match Email::parse(&email) {
-            Ok(email) => self.context.store.find_password(&email).await?,
-            Err(_) => None,
+        let guessed = Email::parse(&email).ok().map(|email| (email, origin.network()));
+        let stored = match &guessed {
+            Some(guessed) => {
+                self.guesses.count(guessed.clone(), self.context.sources.now())?;
+                self.context.store.find_password(&guessed.0).await?
+            }
+            None => None,
         };
         let matches = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await?;
         match stored {
             Some(stored) if matches => {
+                if let Some(guessed) = &guessed {
+                    self.guesses.forget(guessed);
+                }
                 // Another time will do where there is no turn now.
                 let outdated = self.passwords.is_outdated(&stored.hash);
                 let rehashed = if outdated { self.passwords.hash(&password).await.ok() } else { None };
