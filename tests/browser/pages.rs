@@ -6,7 +6,7 @@ use hourpass::http::PAGES;
 
 use super::world::{crawl, kind, populate};
 use super::{signed_in, start};
-use crate::support::Browser;
+use crate::support::{Browser, eventually};
 
 /// What is looked at elsewhere, or no page.
 const APART: [&str; 3] = ["/static/{name}", "/sign-in", "/invitation"];
@@ -174,5 +174,34 @@ async fn the_audit_trail_is_watched_live() {
     for number in (11..60).rev() {
         browser.has(&format!("burst-{number}")).await;
     }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_form_that_is_on_its_way_is_not_sent_again() {
+    // The second click of someone who sees nothing happen, who then says so at a place where it is counted.
+    const CLICKS: &str = "(async () => {
+        const button = document.querySelector('main form[method=post] [type=submit]');
+        button.click();
+        await new Promise((later) => setTimeout(later, 500));
+        button.click();
+        await fetch('/healthz');
+    })()";
+    const SAID: &str = r#"hourpass_http_requests_total{method="GET",route="/healthz",status="200",code=""} 1"#;
+    let app = start().await;
+    let browser = signed_in(&app).await;
+    browser.goto("/teams/new").await;
+    browser.fill("Name", "ops").await;
+    // Somebody else writes, and takes their time.
+    let hourpass::store::Db::Sqlite(pool) = app.store.pool() else { panic!() };
+    let other = pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let counted = async {
+        eventually(async || app.anyone().get("/metrics").await.text.contains(SAID)).await;
+        other.rollback().await.unwrap();
+    };
+    tokio::join!(browser.ask(CLICKS), counted);
+    browser.has("Created.").await;
+    let sent = browser.requests().await.into_iter().filter(|request| request.starts_with("POST ") && request.ends_with("/teams/new")).count();
+    assert_eq!(sent, 1);
     browser.close().await;
 }
