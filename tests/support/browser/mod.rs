@@ -34,6 +34,8 @@ pub struct Browser {
     record: RefCell<Record>,
     theme: RefCell<Theme>,
     width: RefCell<u32>,
+    /// Rules of axe-core that do not count.
+    tolerated: RefCell<Vec<&'static str>>,
     closed: bool,
     _profile: TempDir,
     _place: SemaphorePermit<'static>,
@@ -59,7 +61,9 @@ impl Browser {
         let (driver, profile, place) = driver::start(scripts).await;
         let record = RefCell::new(Record::new(url));
         let (theme, width) = (RefCell::new(Theme::Light), RefCell::new(look::WIDE));
-        let this = Self { driver, url: url.to_owned(), test, scripts, record, theme, width, closed: false, _profile: profile, _place: place };
+        let tolerated = RefCell::default();
+        let this =
+            Self { driver, url: url.to_owned(), test, scripts, record, theme, width, tolerated, closed: false, _profile: profile, _place: place };
         this.forget_last_sight();
         this.show().await;
         this
