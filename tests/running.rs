@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Client, Database, Engine, Process, TestApp, hourpass, on_both_engines};
+use crate::support::{Answer, Client, Database, Engine, Process, TestApp, hourpass, on_both_engines};
 
 fn server(database: &Database, settings: &[(&str, &str)]) -> std::process::Command {
     let mut command = hourpass(database.folder.path());
@@ -80,6 +80,19 @@ on_both_engines! {
         assert_eq!(line["span"]["id"], id);
         // Query strings can hold what is nobody's business.
         assert!(!log.contains("secret"));
+    }
+
+    async fn a_proxy_that_was_forgotten_is_named_once(engine: Engine) {
+        for (trusted, warnings) in [("", 1), ("127.0.0.0/8", 0)] {
+            let database = engine.database().await;
+            let server = Process::start(&mut server(&database, &[("HOURPASS_SERVER__TRUSTED_PROXIES", trusted)]));
+            let client = Client::new(&server.url);
+            for _ in 0..2 {
+                Answer::of(client.request(reqwest::Method::GET, "/users/me").header("x-forwarded-for", "198.51.100.1")).await;
+            }
+            let log = String::from_utf8(server.stop().stderr).unwrap();
+            assert_eq!(log.matches("X-Forwarded-For is not believed").count(), warnings, "{log}");
+        }
     }
 
     async fn health_and_headers(engine: Engine) {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Once;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
@@ -151,6 +152,11 @@ pub(super) fn origin(state: &State, request: &HttpRequest) -> Origin {
 fn client_address(trusted: &[IpNet], peer: IpAddr, request: &HttpRequest) -> IpAddr {
     let believed = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
     let headers: Vec<&str> = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok()).collect();
+    if !headers.is_empty() && !believed(&peer) && is_near(peer) {
+        TOLD.call_once(|| {
+            tracing::warn!(%peer, "X-Forwarded-For is not believed, because it comes from outside of server.trusted_proxies; if that is a proxy of yours, name it there, or all who come through it have its address, on record and for limits");
+        });
+    }
     let mut address = peer;
     for text in headers.iter().rev().flat_map(|header| header.rsplit(',')) {
         if !believed(&address) {
@@ -160,6 +166,17 @@ fn client_address(trusted: &[IpNet], peer: IpAddr, request: &HttpRequest) -> IpA
         address = next;
     }
     address
+}
+
+/// That a proxy may have been forgotten is said once.
+static TOLD: Once = Once::new();
+
+/// Whether an address is where one's own proxies are, so that nobody else has a warning written.
+fn is_near(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_loopback() || address.is_private(),
+        IpAddr::V6(address) => address.is_loopback() || address.is_unique_local(),
+    }
 }
 
 /// An address, perhaps with a port, as proxies write it.
