@@ -129,7 +129,7 @@ on_both_engines! {
         let settings = [
             ("HOURPASS_PASSWORDS__CONCURRENCY", "1"),
             ("HOURPASS_PASSWORDS__QUEUE_TIMEOUT", "1ms"),
-            ("HOURPASS_PASSWORDS__GUESSES_PER_MINUTE", "0"),
+            ("HOURPASS_PASSWORDS__GUESSES_PER_MINUTE", "30"),
         ];
         let app = TestApp::start_with(database, &settings).await;
         let guess = |_| {
@@ -138,7 +138,7 @@ on_both_engines! {
         };
         let guesses: Vec<_> = (0..20).map(guess).collect();
         assert_eq!(app.anyone().login(app.admin_key()).await.status, 200);
-        let mut refused = 0;
+        let (mut refused, mut compared) = (0, 0);
         for guess in guesses {
             let answer = guess.await.unwrap();
             if answer.status == 429 {
@@ -147,9 +147,15 @@ on_both_engines! {
                 refused += 1;
             } else {
                 assert_eq!(answer.status, 401);
+                compared += 1;
             }
         }
         assert!(refused > 0);
+        // Who had no turn has not guessed.
+        for _ in compared..30 {
+            assert_eq!(guess(0).await.unwrap().status, 401);
+        }
+        assert_eq!(guess(0).await.unwrap().header("retry-after"), "61");
     }
 }
 

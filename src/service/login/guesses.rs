@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use moka::Entry;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 
 use super::LoginError;
@@ -42,6 +43,14 @@ impl Guesses {
         });
         let (since, count) = counted.into_value();
         if count > most.get() { Err(LoginError::TooManyGuesses(WINDOW.saturating_sub(now.since(since)))) } else { Ok(()) }
+    }
+
+    /// It was not compared after all.
+    pub(super) fn take_back(&self, guessed: &Guessed) {
+        self.counted.entry_by_ref(guessed).and_compute_with(|counted| match counted.map(Entry::into_value) {
+            Some((since, count)) => Op::Put((since, count.saturating_sub(1))),
+            None => Op::Nop,
+        });
     }
 
     /// It was no guess.

@@ -259,7 +259,11 @@ impl Login {
             }
             None => None,
         };
-        let matches = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await?;
+        let compared = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await;
+        if let (Some(guessed), Err(_)) = (&guessed, &compared) {
+            self.guesses.take_back(guessed);
+        }
+        let matches = compared?;
         match stored {
             Some(stored) if matches => {
                 if let Some(guessed) = &guessed {
