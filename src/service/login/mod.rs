@@ -253,12 +253,12 @@ impl Login {
         self.context.memory.believe()?;
         let guessed = Email::parse(&email).ok().map(|email| (email, origin.network()));
         let stored = match &guessed {
-            Some(guessed) => {
-                self.guesses.count(guessed.clone(), self.context.sources.now())?;
-                self.context.store.find_password(&guessed.0).await?
-            }
+            Some((email, _)) => self.context.store.find_password(email).await?,
             None => None,
         };
+        if let Some(guessed) = &guessed {
+            self.guesses.count(guessed.clone(), self.context.sources.now())?;
+        }
         let compared = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await;
         if let (Some(guessed), Err(_)) = (&guessed, &compared) {
             self.guesses.take_back(guessed);
