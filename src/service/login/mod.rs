@@ -2,6 +2,7 @@
 
 mod error;
 mod guesses;
+mod identity;
 mod scope;
 mod sign_in;
 
@@ -24,10 +25,9 @@ use crate::domain::api_key::{KeyPrefix, RawApiKey, without_keys};
 use crate::domain::attributes::CustomClaims;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, AuthorizationDetail, DetailType, PrincipalType};
-use crate::domain::credential::{KeyCredential, Refusal, UserCredential};
+use crate::domain::credential::{KeyCredential, Refusal};
 use crate::domain::entity::{Session, Workspace};
 use crate::domain::id::{AuditEventId, OrganizationId, Reference, SessionId, TokenId};
-use crate::domain::name::Email;
 use crate::domain::permission::{self, Permission};
 use crate::domain::signing::SigningAlgorithm;
 use crate::domain::status::StatusIndex;
@@ -36,6 +36,7 @@ use crate::keys::{self, KeyError};
 use crate::store::{Holder, NewSession, StoreError, StoredPassword};
 
 use guesses::Guesses;
+use identity::Unidentified;
 use scope::{Held, narrow};
 
 pub use error::LoginError;
@@ -156,18 +157,6 @@ impl Subject {
     }
 }
 
-/// Why nobody was identified, and whom the caller claimed to be, where that is someone.
-struct Unidentified {
-    error: LoginError,
-    claimed: Option<UserCredential>,
-}
-
-impl<E: Into<LoginError>> From<E> for Unidentified {
-    fn from(error: E) -> Self {
-        Self { error: error.into(), claimed: None }
-    }
-}
-
 /// A token that may be issued.
 struct Permitted {
     workspace: Option<Arc<Workspace>>,
@@ -233,49 +222,6 @@ impl Login {
             self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now).await?;
         }
         Err(error)
-    }
-
-    async fn identify(&self, presented: Presented, origin: &Origin) -> Result<Subject, Unidentified> {
-        match presented {
-            Presented::ApiKey(key) => {
-                if !key.may_exist(&self.context.prefix) {
-                    return Err(LoginError::NoKey.into());
-                }
-                let found = self.context.memory.key(key.hash()).await?;
-                found.map(Subject::Key).ok_or(LoginError::UnknownKey.into())
-            }
-            // Apart, as it is large: whoever waits for an exchange carries its size along.
-            Presented::Password { email, password } => Box::pin(self.identify_person(email, password, origin)).await,
-        }
-    }
-
-    async fn identify_person(&self, email: String, password: SecretString, origin: &Origin) -> Result<Subject, Unidentified> {
-        self.context.memory.believe()?;
-        let guessed = Email::parse(&email).ok().map(|email| (email, origin.network()));
-        let stored = match &guessed {
-            Some((email, _)) => self.context.store.find_password(email).await?,
-            None => None,
-        };
-        if let Some(guessed) = &guessed {
-            self.guesses.count(guessed.clone(), self.context.sources.now())?;
-        }
-        let compared = self.passwords.matches(&password, stored.as_ref().map(|stored| &stored.hash)).await;
-        if let (Some(guessed), Err(_)) = (&guessed, &compared) {
-            self.guesses.take_back(guessed);
-        }
-        let matches = compared?;
-        match stored {
-            Some(stored) if matches => {
-                if let Some(guessed) = &guessed {
-                    self.guesses.forget(guessed);
-                }
-                // Another time will do where there is no turn now.
-                let outdated = self.passwords.is_outdated(&stored.hash);
-                let rehashed = if outdated { self.passwords.hash(&password).await.ok() } else { None };
-                Ok(Subject::User { stored: Box::new(stored), rehashed })
-            }
-            stored => Err(Unidentified { error: LoginError::WrongPassword, claimed: stored.map(|stored| stored.holder) }),
-        }
     }
 
     async fn permit(&self, subject: &Subject, receiver: &Receiver, scope: Option<&str>) -> Result<Permitted, LoginError> {
