@@ -16,6 +16,7 @@
     reason = "a benchmark fails by panicking, reads the clock, and makes databases by name"
 )]
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -26,10 +27,14 @@ use hourpass::domain::claims::AccessTokenClaims;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::keys::{SigningKey, mint};
 use sqlx::{AssertSqlSafe, Connection, Executor};
+use tokio::runtime::Runtime;
 
 /// As the program has it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Its tasks would otherwise be queued among the server's.
+static CLIENT: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 
 const LASTING: Duration = Duration::from_secs(4);
 
@@ -109,7 +114,7 @@ async fn load(connections: usize, request: impl Fn() -> reqwest::RequestBuilder)
     let started = Instant::now();
     let workers = (0..connections).map(|_| {
         let request = request();
-        tokio::spawn(async move {
+        CLIENT.spawn(async move {
             let mut times = Vec::new();
             while started.elapsed() < LASTING {
                 let began = Instant::now();

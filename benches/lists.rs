@@ -233,7 +233,7 @@ async fn fill_events(store: &Store, sources: &Sources, organization: Organizatio
                 target,
                 outcome: if denied { Outcome::Denied("api_key_expired") } else { Outcome::Granted },
                 origin: Origin { address: Some("192.0.2.1".parse().unwrap()), user_agent: Some("curl/8".to_owned()), request_id: None },
-                token_expires_at: Some(at.plus(Duration::from_hours(1))),
+                token_expires_at: (action == Action::TokenIssue && !denied).then(|| at.plus(Duration::from_hours(1))),
                 details: Some(serde_json::json!({ "scope": "pipelines.read" })),
             };
             tx.insert_event(&event).await.unwrap();

@@ -1,5 +1,8 @@
 //! The audit trail: what is on record, and how it is read.
 
+use std::time::Duration;
+
+use hourpass::domain::signing::SigningAlgorithm;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, TestApp, on_both_engines};
@@ -166,6 +169,102 @@ on_both_engines! {
         }
     }
 
+    async fn exchanges_are_found_by_the_names_of_their_day(engine: Engine) {
+        const USERS: &str = "/api/v1/users";
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        let later = || app.clock.advance_seconds(3 * 3_600);
+        let exchange = async |key: &str, workspace: &str| {
+            app.clock.advance_seconds(1);
+            app.anyone().post_form("/auth/login", &[("password", key), ("workspace", workspace)]).await
+        };
+        app.create_workspace("default", "ml", None, SigningAlgorithm::Es256, Duration::from_hours(1)).await;
+        let first = app.issue_key("default", "ci", &["organization-auditor"], None).await;
+        // For Hourpass, for a workspace, and refused.
+        app.anyone().login(&first).await.token();
+        exchange(&first, "ml").await.token();
+        exchange(&first, "nowhere").await.expect(400);
+        later();
+        admin.patch(&format!("{ACCOUNTS}/ci"), &json!({ "name": "old-ci" })).await.expect(200);
+        exchange(&first, "ml").await.token();
+        later();
+        // And under the first name again, which then is another's; and the one after that has it now.
+        admin.patch(&format!("{ACCOUNTS}/old-ci"), &json!({ "name": "ci", "description": "back" })).await.expect(200);
+        exchange(&first, "ml").await.token();
+        later();
+        assert_eq!(admin.delete(&format!("{ACCOUNTS}/ci")).await.status, 204);
+        let second = app.issue_key("default", "ci", &["organization-auditor"], None).await;
+        exchange(&second, "ml").await.token();
+        later();
+        assert_eq!(admin.delete(&format!("{ACCOUNTS}/ci")).await.status, 204);
+        let third = app.issue_key("default", "ci", &["organization-auditor"], None).await;
+        exchange(&third, "ml").await.token();
+        assert_eq!(admin.delete("/api/v1/workspaces/ml").await.status, 204);
+        later();
+
+        // What everything without a filter says is the truth.
+        let all = events(&admin, "limit=200").await;
+        let found = async |query: &str, wanted: &dyn Fn(&Value) -> bool, count: usize| {
+            let wanted: Vec<_> = all.iter().filter(|event| wanted(event)).cloned().collect();
+            assert_eq!((wanted.len(), &events(&admin, &format!("{query}&limit=200")).await), (count, &wanted), "{query}");
+            // A page at a time, and as an export.
+            let mut paged = Vec::new();
+            let mut cursor = String::new();
+            loop {
+                let page = admin.get(&format!("{EVENTS}?{query}&limit=2{cursor}")).await.expect(200);
+                paged.extend(page["items"].as_array().unwrap().clone());
+                let Some(next) = page["next_cursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            assert_eq!(paged, wanted, "{query}, in pages");
+            let export = admin.get(&format!("{EVENTS}/export?{query}")).await.text;
+            assert_eq!(export.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>(), wanted, "{query}, exported");
+        };
+        let token = |event: &Value| event["action"] == "token.issue";
+        found("actor=ci", &|event| event["actor_name"] == "ci", 6).await;
+        found("actor=ci&outcome=granted", &|event| event["actor_name"] == "ci" && event["outcome"] == "granted", 5).await;
+        found("actor=ci&target=hourpass", &|event| event["actor_name"] == "ci" && event["target_name"] == "hourpass", 1).await;
+        found("actor=old-ci", &|event| event["actor_name"] == "old-ci", 1).await;
+        found("target=ml&action=token.issue", &|event| token(event) && event["target_name"] == "ml", 5).await;
+        found("target=ml&actor=ci&action=token.", &|event| token(event) && event["target_name"] == "ml" && event["actor_name"] == "ci", 4).await;
+        found("target=hourpass", &|event| event["target_name"] == "hourpass", 1).await;
+        let since = "2026-01-01T05:00:00Z";
+        found(&format!("actor=ci&since={since}"), &|event| event["actor_name"] == "ci" && event["occurred_at"].as_str() > Some(since), 3).await;
+        found(&format!("actor=ci&until={since}"), &|event| event["actor_name"] == "ci" && event["occurred_at"].as_str() < Some(since), 3).await;
+
+        // People by the address of their day.
+        admin.post(USERS, &json!({ "email": "ada@example.com", "password": "correct horse battery" })).await.expect(201);
+        let sign_in = async |email: &str| app.anyone().post_form("/auth/login", &[("username", email), ("password", "correct horse battery")]).await.token();
+        sign_in("ada@example.com").await;
+        later();
+        admin.patch(&format!("{USERS}/ada@example.com"), &json!({ "email": "countess@example.com" })).await.expect(200);
+        sign_in("countess@example.com").await;
+        later();
+        assert_eq!(admin.delete(&format!("{USERS}/countess@example.com")).await.status, 204);
+        for email in ["ada@example.com", "countess@example.com"] {
+            assert_eq!(actions(&events(&admin, &format!("actor={email}")).await), ["token.issue"], "{email}");
+        }
+        // They are nobody's elsewhere.
+        app.create_organization("rival").await;
+        let rival = app.anyone().with(&app.issue_key("rival", "auditor", &["organization-auditor"], None).await);
+        assert!(events(&rival, "actor=ci").await.is_empty() && events(&rival, "target=ml").await.is_empty());
+    }
+
+    async fn of_many_who_had_a_name_none_is_left_out(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        // More than are read at once.
+        for _ in 0..210 {
+            app.clock.advance_seconds(60);
+            app.anyone().login(&app.issue_key("default", "job", &["organization-member"], None).await).await.token();
+            assert_eq!(admin.delete(&format!("{ACCOUNTS}/job")).await.status, 204);
+        }
+        let export = admin.get(&format!("{EVENTS}/export?actor=job")).await.text;
+        let ids: Vec<_> = export.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["id"].as_str().unwrap().to_owned()).collect();
+        assert!(ids.len() == 210 && ids.is_sorted_by(|one, next| one > next), "{}", ids.len());
+        assert_eq!(events(&admin, "actor=job&until=2026-01-01T00:02:00Z").await.len(), 1);
+    }
+
     async fn only_readers_of_the_organization_read_it(engine: Engine) {
         let app = TestApp::start(engine).await;
         let member = app.anyone().with(&app.issue_key("default", "member", &["organization-member"], None).await);
@@ -217,14 +316,25 @@ on_both_engines! {
         let admin = app.admin_client();
         let before = events(&admin, "").await.len();
         app.clock.advance_seconds(86_400);
+        let names = async || -> i64 {
+            const SQL: &str = "SELECT count(*) FROM former_names";
+            match app.store.pool() {
+                hourpass::store::Db::Sqlite(pool) => sqlx::query_scalar(SQL).fetch_one(pool).await.unwrap(),
+                hourpass::store::Db::Postgres(pool) => sqlx::query_scalar(SQL).fetch_one(pool).await.unwrap(),
+            }
+        };
+        admin.patch("/api/v1/users/admin@localhost", &json!({ "email": "someone@example.com" })).await.expect(200);
+        app.clock.advance_seconds(1);
         admin.post(ACCOUNTS, &json!({ "name": "ci" })).await.expect(201);
-        app.clock.advance_seconds(29 * 86_400);
+        app.clock.advance_seconds(29 * 86_400 - 1);
         assert_eq!(app.upkeep.prune().await.unwrap(), 0);
         app.clock.advance_seconds(1);
         // Those of the first start, with the one of the signing key, which is nobody's.
         assert_eq!(app.upkeep.prune().await.unwrap(), before as u64 + 1);
-        assert_eq!(actions(&events(&admin, "").await), ["service_account.create"]);
+        assert_eq!(actions(&events(&admin, "").await), ["service_account.create", "user.update"]);
+        assert_eq!(names().await, 1);
         app.clock.advance_seconds(2 * 86_400);
-        assert_eq!(app.upkeep.prune().await.unwrap(), 1);
+        assert_eq!(app.upkeep.prune().await.unwrap(), 2);
+        assert_eq!(names().await, 0);
     }
 }

@@ -9,7 +9,7 @@ use hourpass::domain::name::Email;
 use hourpass::domain::permission::{CATALOGUE, Permission};
 use hourpass::domain::status::StatusIndex;
 use hourpass::domain::time::Timestamp;
-use hourpass::store::{Db, Holder, Store, StoreError, statements};
+use hourpass::store::{Db, EventFilter, Holder, Store, StoreError, statements};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 use uuid::Uuid;
@@ -18,6 +18,16 @@ use crate::support::{Database, Engine, hourpass as program, on_both_engines};
 
 async fn open(database: &Database) -> Store {
     Store::open(&database.url, 4, Duration::from_secs(2)).await.unwrap()
+}
+
+/// A token that was issued, at the moment that the test's ids have.
+macro_rules! exchange {
+    ($actor:literal, $target:literal) => {
+        concat!(
+            "INSERT INTO audit_events (id, organization_id, occurred_at, actor_kind, actor_id, actor_name, action, resource, target_kind, target_id, target_name, outcome, token_expires_at) ",
+            "VALUES ($1, $2, 17592186044416000, 'service_account', $3, ", $actor, ", 'token.issue', 'token', 'workspace', $4, ", $target, ", 'granted', 17592189644416000)"
+        )
+    };
 }
 
 /// A database as the first version left it: an organization, a workspace, an account that is Developer there, and an administrator.
@@ -62,6 +72,10 @@ macro_rules! first_schema {
                 vec![11, 8, 12],
             ),
             ("INSERT INTO sessions (id, user_id, created_at, expires_at) VALUES ($1, $2, 1, 300)", vec![13, 5]),
+            // Exchanges: of an account and for a workspace that are gone, and of the account that is there, under its name and an earlier one.
+            (exchange!("'gone-ci'", "'gone-ws'"), vec![21, 1, 19, 20]),
+            (exchange!("'ci'", "'ws'"), vec![22, 1, 4, 3]),
+            (exchange!("'first-ci'", "'ws'"), vec![23, 1, 4, 3]),
         ];
         let keys = "INSERT INTO signing_keys (kid, algorithm, public_jwk, private_key, created_at, retired_at) VALUES ($1, $2, '{}', $3, 7, NULL)";
         for (kid, algorithm) in [("one", "ES256"), ("two", "RS256")] {
@@ -120,6 +134,13 @@ on_both_engines! {
         assert_eq!(access.at_workspace(WorkspaceId(id(3)), &catalogue).len(), 6);
         assert!(access.at_hourpass().is_empty());
         assert!(store.find_workspace(OrganizationId(id(1)), &Reference::from("ws")).await.unwrap().is_some());
+        // What was done under names that are nobody's by now is found.
+        let all = (Uuid::nil(), Uuid::max());
+        for (actor, target, found) in [("gone-ci", None, vec![21]), ("ci", None, vec![22]), ("first-ci", None, vec![23]), ("", Some("gone-ws"), vec![21]), ("", Some("ws"), vec![23, 22])] {
+            let filter = EventFilter { actor_name: Some(actor.to_owned()).filter(|_| target.is_none()), target_name: target.map(str::to_owned), ..EventFilter::default() };
+            let events = store.list_events(OrganizationId(id(1)), &filter, all, 10).await.unwrap();
+            assert_eq!(events.iter().map(|event| event.id).collect::<Vec<_>>(), found.into_iter().map(id).collect::<Vec<_>>(), "{actor} {target:?}");
+        }
         let email = Email::parse("ada@example.com").unwrap();
         assert_eq!(store.find_password(&email).await.unwrap().unwrap().version, 1);
     }
@@ -144,7 +165,7 @@ on_both_engines! {
         let output = program(database.folder.path()).env("HOURPASS_SERVER__PORT", "0").env("HOURPASS_DATABASE__URL", &database.url).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let message = String::from_utf8(output.stderr).unwrap();
-        assert!(message.contains("the database has schema version 9999, and this hourpass knows versions up to 5"), "{message}");
+        assert!(message.contains("the database has schema version 9999, and this hourpass knows versions up to 6"), "{message}");
         let organizations: i64 = match store.pool() {
             Db::Sqlite(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),
             Db::Postgres(pool) => sqlx::query_scalar(TABLES).fetch_one(pool).await.unwrap(),

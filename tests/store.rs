@@ -389,7 +389,7 @@ on_both_engines! {
         assert_eq!(store.count_signing_keys().await.unwrap(), 3);
         // Until what was signed with it has expired.
         let mut tx = store.begin().await.unwrap();
-        tx.delete_workspace(one.id, rs.id).await.unwrap();
+        tx.delete_workspace(one.id, rs.id, NOW).await.unwrap();
         tx.publish_signing_keys_until(SigningAlgorithm::Rs256, later).await.unwrap();
         tx.commit().await.unwrap();
         assert_eq!(in_use().await, ["d", "c"]);

@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::store::{EventFilter, Store, StoredEvent};
 
 /// How many events an export reads at once.
-const EXPORT_BATCH: i64 = 500;
+const EXPORT_BATCH: u16 = 500;
 
 /// What is asked of the audit trail.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +110,7 @@ impl AuditLog {
     /// Where the database fails.
     pub async fn page(&self, selection: &Selection, cursor: Option<Uuid>, limit: u16) -> Result<Vec<StoredEvent>, ManagementError> {
         let before = cursor.map_or(selection.before, |cursor| cursor.min(selection.before));
-        Ok(self.store.list_events(selection.organization, &selection.filter, (selection.from, before), limit.into()).await?)
+        Ok(self.store.list_events(selection.organization, &selection.filter, (selection.from, before), limit).await?)
     }
 
     /// A selection for an export: what happens while it runs is left out, so that it comes to an end.

@@ -23,6 +23,7 @@ const PRUNE_BATCH: i64 = 1_000;
 #[derive(Clone, Copy)]
 enum Old {
     Events,
+    Names,
     Sessions,
 }
 
@@ -76,7 +77,10 @@ impl Upkeep {
     pub async fn prune(&self) -> Result<u64, StoreError> {
         let Some(retention) = self.retention else { return Ok(0) };
         let before = self.sources.now().minus(retention);
-        self.prune_before(Old::Events, before).await
+        let pruned = self.prune_before(Old::Events, before).await?;
+        // Under them nothing is left to be found.
+        self.prune_before(Old::Names, before).await?;
+        Ok(pruned)
     }
 
     /// Forgets the sign-ins that have long been over, a batch at a time. Returns how many.
@@ -94,6 +98,7 @@ impl Upkeep {
             let mut tx = self.store.begin().await?;
             let batch = match old {
                 Old::Events => tx.prune_events(before, PRUNE_BATCH).await?,
+                Old::Names => tx.prune_names(before, PRUNE_BATCH).await?,
                 Old::Sessions => tx.prune_sessions(before, PRUNE_BATCH).await?,
             };
             tx.commit().await?;

@@ -1,5 +1,6 @@
 //! Audit events. They are only ever added, and pruned when they are old.
 
+use std::cmp::Reverse;
 use std::iter;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use sqlx::{Arguments, FromRow, Postgres, Sqlite};
 use uuid::Uuid;
 
 use super::{Db, Engine, Store, StoreError, Tx};
-use crate::domain::audit::{Event, Outcome};
+use crate::domain::audit::{Event, Outcome, Target};
 use crate::domain::id::{ApiKeyId, AuditEventId, OrganizationId, ServiceAccountId};
 use crate::domain::time::Timestamp;
 
@@ -136,8 +137,10 @@ statements! {
     LIST_BY_ACTOR = list!("e.organization_id = $1 AND e.actor_id = $4");
     LIST_BY_TARGET = list!("e.organization_id = $1 AND e.target_id = $6");
     LIST_CHANGES = list!("e.organization_id = $1 AND e.resource = $8 AND e.resource <> 'token'");
-    LIST_BY_ACTOR_NAME = list!("e.organization_id = $1 AND e.actor_name = $5");
-    LIST_BY_TARGET_NAME = list!("e.organization_id = $1 AND e.target_name = $7");
+    // Without the exchanges that yielded a token, which are found through whoever has the name, or had it.
+    LIST_BY_ACTOR_NAME = list!("e.organization_id = $1 AND e.actor_name = $5 AND e.token_expires_at IS NULL");
+    LIST_BY_TARGET_NAME = list!("e.organization_id = $1 AND e.target_name = $7 AND e.token_expires_at IS NULL");
+    LIST_FOR_HOURPASS = list!("e.organization_id = $1 AND e.target_id IS NULL AND e.token_expires_at IS NOT NULL");
     LIST_DENIED = list!("e.organization_id = $1 AND e.outcome = 'denied'");
     COUNT_EXCHANGES = exchanges!("count(*) AS exchanges, count(DISTINCT e.address) AS addresses", "");
     COUNT_RECEIVERS = exchanges!("e.target_kind AS kind, e.target_name AS name, count(*) AS exchanges", " GROUP BY 1, 2 ORDER BY 3 DESC, 2 LIMIT 100");
@@ -212,6 +215,13 @@ pub struct EventFilter {
     pub outcome: Option<&'static str>,
 }
 
+/// A name that events are read by.
+#[derive(Clone, Copy, Debug)]
+enum Named<'a> {
+    Actor(&'a str),
+    Target(&'a str),
+}
+
 impl EventFilter {
     /// The statement that reads the fewest rows past those that are wanted.
     fn statement(&self) -> &'static str {
@@ -224,6 +234,51 @@ impl EventFilter {
             Self { target_name: Some(_), .. } => LIST_BY_TARGET_NAME,
             _ => LIST,
         }
+    }
+
+    /// The name that [`EventFilter::statement`] reads by.
+    fn named(&self) -> Option<Named<'_>> {
+        match (self.statement(), &self.actor_name, &self.target_name) {
+            (LIST_BY_ACTOR_NAME, Some(name), _) => Some(Named::Actor(name)),
+            (LIST_BY_TARGET_NAME, _, Some(name)) => Some(Named::Target(name)),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Named<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Actor(name) | Self::Target(name) => name,
+        }
+    }
+
+    /// How what `owner` did, or what was done to it, is read.
+    fn of(self, owner: Uuid, filter: &EventFilter) -> (&'static str, EventFilter) {
+        match self {
+            Self::Actor(_) => (LIST_BY_ACTOR, EventFilter { actor_id: Some(owner), ..filter.clone() }),
+            Self::Target(_) => (LIST_BY_TARGET, EventFilter { target_id: Some(owner), ..filter.clone() }),
+        }
+    }
+}
+
+/// The newest events that were read so far.
+struct Newest {
+    events: Vec<StoredEvent>,
+    limit: usize,
+}
+
+impl Newest {
+    fn add(&mut self, more: Vec<StoredEvent>) {
+        self.events.extend(more);
+        self.events.sort_unstable_by_key(|event| Reverse(event.id));
+        self.events.dedup_by_key(|event| event.id);
+        self.events.truncate(self.limit);
+    }
+
+    /// Whether no event before this one is among them.
+    fn are_all_since(&self, id: Uuid) -> bool {
+        self.events.len() == self.limit && self.events.last().is_some_and(|last| last.id >= id)
     }
 }
 
@@ -332,10 +387,45 @@ impl Store {
         &self,
         organization: OrganizationId,
         filter: &EventFilter,
-        (from, before): (Uuid, Uuid),
-        limit: i64,
+        range: (Uuid, Uuid),
+        limit: u16,
     ) -> Result<Vec<StoredEvent>, StoreError> {
-        on!(Db, &self.read, |pool| sqlx::query_as::<_, StoredEvent>(filter.statement())
+        let mut newest = Newest { events: self.read_events(filter.statement(), organization, filter, range, limit).await?, limit: limit.into() };
+        let Some(named) = filter.named() else { return Ok(newest.events) };
+        if matches!(named, Named::Target(name) if name == Target::hourpass().name) {
+            newest.add(self.read_events(LIST_FOR_HOURPASS, organization, filter, range, limit).await?);
+        }
+        let mut owners = self.list_owners(organization, named.name()).await?;
+        let mut last = None;
+        loop {
+            for owner in &owners {
+                let events = owner.events();
+                if newest.are_all_since(events.1) {
+                    return Ok(newest.events);
+                }
+                let (from, before) = (events.0.max(range.0), events.1.min(range.1));
+                if from < before {
+                    let (sql, filter) = named.of(owner.id, filter);
+                    newest.add(self.read_events(sql, organization, &filter, (from, before), limit).await?);
+                }
+            }
+            owners = self.list_former_owners(organization, named.name(), last).await?;
+            last = owners.last().copied();
+            if last.is_none() {
+                return Ok(newest.events);
+            }
+        }
+    }
+
+    async fn read_events(
+        &self,
+        sql: &'static str,
+        organization: OrganizationId,
+        filter: &EventFilter,
+        (from, before): (Uuid, Uuid),
+        limit: u16,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        on!(Db, &self.read, |pool| sqlx::query_as::<_, StoredEvent>(sql)
             .bind(organization.0)
             .bind(from)
             .bind(before)
@@ -346,7 +436,7 @@ impl Store {
             .bind(filter.resource)
             .bind(filter.action)
             .bind(filter.outcome)
-            .bind(limit)
+            .bind(i64::from(limit))
             .fetch_all(pool)
             .await)
         .map_err(StoreError::from)

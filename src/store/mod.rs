@@ -77,6 +77,7 @@ mod audit;
 mod changes;
 mod dialect;
 mod error;
+mod former_name;
 mod invitation;
 mod key_credential;
 mod label;
@@ -255,6 +256,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("api_key", api_key::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("changes", changes::STATEMENTS),
+        ("former_name", former_name::STATEMENTS),
         ("invitation", invitation::STATEMENTS),
         ("key_credential", key_credential::STATEMENTS),
         ("label", label::STATEMENTS),

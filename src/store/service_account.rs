@@ -292,8 +292,9 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] where the name is taken.
-    pub async fn update_service_account(&mut self, account: &ServiceAccount) -> Result<(), StoreError> {
+    pub async fn update_service_account(&mut self, account: &ServiceAccount, now: Timestamp) -> Result<(), StoreError> {
         self.note_change(account.id.0);
+        self.retire_account_name(account.id, now, Some(account.name.as_str())).await?;
         on!(Engine, &mut self.engine, |tx| sqlx::query(UPDATE)
             .bind(account.id.0)
             .bind(account.name.as_str())
@@ -314,6 +315,7 @@ impl Tx {
     pub async fn delete_service_account(&mut self, id: ServiceAccountId, now: Timestamp) -> Result<(), StoreError> {
         self.delete_access_of_service_account(id).await?;
         self.end_status(Ended::Account(id), now).await?;
+        self.retire_account_name(id, now, None).await?;
         on!(Engine, &mut self.engine, |tx| sqlx::query(RETIRE_HASHES).bind(id.0).bind(now.as_micros()).execute(&mut **tx).await.map(drop))?;
         for sql in [DELETE_VALUES, DELETE_KEYS, DELETE_LABELS, DELETE] {
             on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;

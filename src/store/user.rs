@@ -161,8 +161,6 @@ writes! {
     fn lock_user(id: UserId) = LOCK(id.0);
     /// Keeps others from changing the people of an organization until the transaction ends.
     fn lock_users(organization: OrganizationId) = LOCK_ALL(organization.0);
-    /// Replaces all that can change of a person but the password.
-    fn update_user(user: &User) [changes user.id.0] = UPDATE(user.id.0, user.email.as_str(), &user.name, user.active);
     /// Replaces a person's password, which ends the link for setting one.
     fn set_password_hash(user: UserId, hash: &SecretString) = SET_PASSWORD_HASH(user.0, hash.expose_secret()), DELETE_INVITATION(user.0);
     /// Replaces the hash of a person's password by another of the same password, unless they have got another meanwhile.
@@ -181,6 +179,24 @@ impl Store {
 }
 
 impl Tx {
+    /// Replaces all that can change of a person but the password.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where the address is taken.
+    pub async fn update_user(&mut self, user: &User, now: Timestamp) -> Result<(), StoreError> {
+        self.note_change(user.id.0);
+        self.retire_user_email(user.id, now, Some(user.email.as_str())).await?;
+        on!(Engine, &mut self.engine, |tx| sqlx::query(UPDATE)
+            .bind(user.id.0)
+            .bind(user.email.as_str())
+            .bind(&user.name)
+            .bind(user.active)
+            .execute(&mut **tx)
+            .await
+            .map(drop))
+        .map_err(StoreError::from)
+    }
+
     /// Deletes a person with all that they were given, their memberships and sign-ins.
     ///
     /// # Errors
@@ -188,6 +204,7 @@ impl Tx {
     pub async fn delete_user(&mut self, id: UserId, now: Timestamp) -> Result<(), StoreError> {
         self.note_change(id.0);
         self.end_status(Ended::User(id), now).await?;
+        self.retire_user_email(id, now, None).await?;
         self.delete_access_of_user(id).await?;
         for sql in [DELETE_SESSIONS_OF, DELETE_INVITATION, DELETE] {
             on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;

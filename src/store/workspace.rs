@@ -126,11 +126,6 @@ reads! {
     };
 }
 
-writes! {
-    /// Deletes a workspace, in which nothing may be.
-    fn delete_workspace(organization: OrganizationId, id: WorkspaceId) [changes organization.0] = DELETE_LABELS(id.0), DELETE(id.0);
-}
-
 impl Store {
     /// Finds a workspace of an organization by its id or slug.
     ///
@@ -167,6 +162,19 @@ impl Tx {
             .await
             .map(drop))?;
         self.replace_labels(workspace.id.0, workspace.organization_id, &workspace.labels).await
+    }
+
+    /// Deletes a workspace, in which nothing may be.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn delete_workspace(&mut self, organization: OrganizationId, id: WorkspaceId, now: Timestamp) -> Result<(), StoreError> {
+        self.note_change(organization.0);
+        self.retire_workspace_slug(id, now).await?;
+        for sql in [DELETE_LABELS, DELETE] {
+            on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
+        }
+        Ok(())
     }
 
     /// Replaces all that can change of a workspace.

@@ -214,7 +214,7 @@ impl Management {
             return Ok(account);
         }
         let now = self.sources.now();
-        tx.update_service_account(&account).await.map_err(|error| name_taken(error, &account.name))?;
+        tx.update_service_account(&account, now).await.map_err(|error| name_taken(error, &account.name))?;
         if changes.has("active") {
             tx.replace_grants(account.id, now, || SessionId::generate(now, self.sources.random())).await?;
         }

@@ -111,7 +111,7 @@ impl Management {
         if changes.has("email") || changes.has("active") && user.active {
             require_cover(&mut tx, &caller, Holder::User(user.id), known_as).await?;
         }
-        tx.update_user(&user).await.map_err(|error| address_taken(error, &user.email))?;
+        tx.update_user(&user, self.sources.now()).await.map_err(|error| address_taken(error, &user.email))?;
         if changes.has("active") {
             tx.delete_sessions(user.id, self.sources.now()).await?;
         }

@@ -144,7 +144,7 @@ impl Management {
                 workspace.slug
             )));
         }
-        tx.delete_workspace(workspace.organization_id, id).await?;
+        tx.delete_workspace(workspace.organization_id, id, self.sources.now()).await?;
         tx.publish_signing_keys_until(workspace.signing_algorithm, self.sources.now().plus(RETIRED_AFTER)).await?;
         let details = json!({ "slug": workspace.slug, "audience": workspace.audience });
         self.finish(tx, &caller, Action::WorkspaceDelete, Target::from(&workspace), origin, details).await
