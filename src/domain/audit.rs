@@ -365,12 +365,32 @@ impl Action {
 }
 
 /// How it ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Outcome {
     /// It was done.
     Granted,
     /// It was refused, for the reason with this code.
     Denied(&'static str),
+}
+
+impl Outcome {
+    /// `granted` or `denied`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Denied(_) => "denied",
+        }
+    }
+
+    /// Why it was refused.
+    #[must_use]
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Granted => None,
+            Self::Denied(reason) => Some(reason),
+        }
+    }
 }
 
 /// One audit event.

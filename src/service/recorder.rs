@@ -4,8 +4,10 @@
 //! takes all the records that wait, commits them in one transaction, and tells each of those who wait. While it does, the next ones gather; the busier the server, the larger
 //! the batches. Nothing waits for a batch to fill.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use tokio::runtime::{self, Handle};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Sources;
@@ -41,8 +43,46 @@ impl From<StoreError> for RecordError {
 /// How the writing of a record went.
 type Written = Result<(), RecordError>;
 
+/// Who waits, and where to tell them.
+struct Waiter {
+    relay: Relay,
+    done: oneshot::Sender<Written>,
+}
+
+/// Who is told, and what.
+type Told = (oneshot::Sender<Written>, Written);
+
 /// A record, and who waits for it.
-type Waiting = (Event, oneshot::Sender<Written>);
+type Waiting = (Event, Waiter);
+
+/// Tells those who wait on one runtime how it went. To wake a task of another runtime takes a system call each, and every worker of the server has a runtime of its own; so
+/// each is sent all of a batch at once, and wakes its own.
+type Relay = mpsc::UnboundedSender<Vec<Told>>;
+
+thread_local! {
+    /// Of the runtime that this thread last recorded on.
+    static RELAY: RefCell<Option<(runtime::Id, Relay)>> = const { RefCell::new(None) };
+}
+
+/// The relay of the runtime that this is called on.
+fn relay_here() -> Relay {
+    let runtime = Handle::current().id();
+    RELAY.with_borrow_mut(|known| match known {
+        Some((of, relay)) if *of == runtime && !relay.is_closed() => relay.clone(),
+        _ => {
+            let (relay, mut told) = mpsc::unbounded_channel::<Vec<Told>>();
+            tokio::spawn(async move {
+                while let Some(batch) = told.recv().await {
+                    for (done, result) in batch {
+                        // Whoever waited may have gone.
+                        let _gone = done.send(result);
+                    }
+                }
+            });
+            known.insert((runtime, relay)).1.clone()
+        }
+    })
+}
 
 /// Hands records to the task that writes them.
 #[derive(Clone, Debug)]
@@ -61,7 +101,7 @@ impl Recorder {
     /// Where it does not.
     pub async fn record(&self, event: Event) -> Result<(), RecordError> {
         let (done, written) = oneshot::channel();
-        self.0.try_send((event, done)).map_err(|_| RecordError::Unavailable)?;
+        self.0.try_send((event, Waiter { relay: relay_here(), done })).map_err(|_| RecordError::Unavailable)?;
         written.await.unwrap_or(Err(RecordError::Unavailable))
     }
 }
@@ -93,10 +133,17 @@ async fn write_all(mut writer: Writer, mut receiver: mpsc::Receiver<Waiting>) {
     }
 }
 
-fn tell(written: &mut Vec<(oneshot::Sender<Written>, Written)>) {
-    for (done, result) in written.drain(..) {
-        // Whoever waited may have gone.
-        let _gone = done.send(result);
+fn tell(written: &mut Vec<(Waiter, Written)>) {
+    let mut relays: Vec<(Relay, Vec<_>)> = Vec::new();
+    for (Waiter { relay, done }, result) in written.drain(..) {
+        match relays.iter_mut().find(|(known, _)| known.same_channel(&relay)) {
+            Some((_, batch)) => batch.push((done, result)),
+            None => relays.push((relay, vec![(done, result)])),
+        }
+    }
+    for (relay, batch) in relays {
+        // Their runtime may have ended, and they with it.
+        let _gone = relay.send(batch);
     }
 }
 

@@ -5,13 +5,14 @@ use std::iter;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
-use sqlx::{Arguments, FromRow, Postgres, Sqlite};
+use sqlx::postgres::PgArguments;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{Arguments, FromRow, PgConnection, Postgres, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
 use super::{Db, Engine, Store, StoreError, Tx};
-use crate::domain::audit::{Event, Outcome, Target};
+use crate::domain::audit::{Event, Target};
 use crate::domain::id::{ApiKeyId, AuditEventId, OrganizationId, ServiceAccountId};
 use crate::domain::time::Timestamp;
 
@@ -77,55 +78,29 @@ macro_rules! resources_that_change {
     };
 }
 
-/// The values of an event, in the order of `INSERT`, or as many nulls.
-macro_rules! add_values {
-    ($arguments:expr, $event:expr) => {{
-        let (arguments, event): (_, Option<&Event>) = ($arguments, $event);
-        let outcome = event.map(|event| match event.outcome {
-            Outcome::Granted => ("granted", None),
-            Outcome::Denied(reason) => ("denied", Some(reason)),
-        });
-        arguments.add(event.map(|event| event.id.0))?;
-        arguments.add(event.and_then(|event| event.organization_id).map(|id| id.0))?;
-        arguments.add(event.map(|event| event.occurred_at.as_micros()))?;
-        arguments.add(event.map(|event| event.actor.kind))?;
-        arguments.add(event.and_then(|event| event.actor.id))?;
-        arguments.add(event.map(|event| event.actor.name.as_str()))?;
-        arguments.add(event.and_then(|event| event.actor.api_key_id).map(|id| id.0))?;
-        arguments.add(event.and_then(|event| event.actor.session_id).map(|id| id.0))?;
-        arguments.add(event.map(|event| event.action.as_str()))?;
-        arguments.add(event.map(|event| event.action.resource()))?;
-        arguments.add(event.map(|event| event.target.kind))?;
-        arguments.add(event.and_then(|event| event.target.id))?;
-        arguments.add(event.map(|event| event.target.name.as_str()))?;
-        arguments.add(outcome.map(|(outcome, _)| outcome))?;
-        arguments.add(outcome.and_then(|(_, reason)| reason))?;
-        arguments.add(event.and_then(|event| event.origin.address).map(|address| address.to_string()))?;
-        arguments.add(event.and_then(|event| event.origin.user_agent.as_deref()))?;
-        arguments.add(event.and_then(|event| event.origin.request_id).map(|id| id.0))?;
-        arguments.add(event.and_then(|event| event.token_expires_at).map(Timestamp::as_micros))?;
-        arguments.add(event.and_then(|event| event.details.as_ref()).map(ToString::to_string))?;
-    }};
-}
-
-/// Adds events with one statement for each [`MOST`] of them.
-macro_rules! insert {
-    ($engine:ty, $inserts:expr, $connection:expr, $events:expr) => {
-        for events in $events.chunks(MOST) {
-            let rows = events.len().next_power_of_two();
-            let mut arguments = <$engine as sqlx::Database>::Arguments::default();
-            let mut add = || -> Result<(), BoxDynError> {
-                for event in events.iter().map(Some).chain(iter::repeat(None)).take(rows) {
-                    add_values!(&mut arguments, event);
-                }
-                Ok(())
-            };
-            add().map_err(sqlx::Error::Encode)?;
-            let done = sqlx::query_with(insert_of(&$inserts, rows), arguments).execute(&mut **$connection).await?;
-            if done.rows_affected() != events.len() as u64 {
-                return Err(StoreError::Refused(format!("of {} events {} were added", events.len(), done.rows_affected())));
-            }
-        }
+/// The values of an event, in the order of [`INSERT`], each given to `$add`.
+macro_rules! values {
+    ($event:ident, $add:ident) => {
+        $add!($event, Some($event.id.0));
+        $add!($event, $event.organization_id.map(|id| id.0));
+        $add!($event, Some($event.occurred_at.as_micros()));
+        $add!($event, Some($event.actor.kind));
+        $add!($event, $event.actor.id);
+        $add!($event, Some($event.actor.name.as_str()));
+        $add!($event, $event.actor.api_key_id.map(|id| id.0));
+        $add!($event, $event.actor.session_id.map(|id| id.0));
+        $add!($event, Some($event.action.as_str()));
+        $add!($event, Some($event.action.resource()));
+        $add!($event, Some($event.target.kind));
+        $add!($event, $event.target.id);
+        $add!($event, Some($event.target.name.as_str()));
+        $add!($event, Some($event.outcome.as_str()));
+        $add!($event, $event.outcome.reason());
+        $add!($event, $event.origin.address.map(|address| address.to_string()));
+        $add!($event, $event.origin.user_agent.as_deref());
+        $add!($event, $event.origin.request_id.map(|id| id.0));
+        $add!($event, $event.token_expires_at.map(Timestamp::as_micros));
+        $add!($event, $event.details.as_ref().map(ToString::to_string));
     };
 }
 
@@ -160,31 +135,70 @@ statements! {
 const MOST: usize = 256;
 /// The longest life of a token.
 const LONGEST_TOKEN: Duration = Duration::from_hours(1);
-/// The values of an event.
-const COLUMNS: usize = 20;
+/// What PostgreSQL calls the types of the values of an event, in the order of [`INSERT`].
+const TYPES: [&str; 20] = [
+    "UUID", "UUID", "BIGINT", "TEXT", "UUID", "TEXT", "UUID", "UUID", "TEXT", "TEXT", "TEXT", "UUID", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "UUID",
+    "BIGINT", "TEXT",
+];
 
-/// `INSERT` of 1, 2, 4 … [`MOST`] rows.
-type Inserts = [String; MOST.ilog2() as usize + 1];
-
-/// Each statement is a round trip, so a batch is written with one. And each is prepared once a connection, so there are few, and rows that are left over have no id. The
-/// parameters are written by `parameter` from their numbers.
-fn inserts(parameter: impl Fn(usize) -> String) -> Inserts {
-    let row = |row: usize| format!("({})", (1..=COLUMNS).map(|column| parameter(row * COLUMNS + column)).collect::<Vec<_>>().join(", "));
-    let (columns, _) = INSERT.rsplit_once("VALUES").unwrap_or_default();
+/// `INSERT` of 1, 2, 4 … [`MOST`] rows for SQLite. Each is prepared once a connection, so there are few, and rows that are left over have no id.
+static SQLITE_INSERTS: LazyLock<[String; MOST.ilog2() as usize + 1]> = LazyLock::new(|| {
+    // SQLite takes `$1` for a name, and looks for each name among all that a statement has.
+    let row = format!("({})", vec!["?"; TYPES.len()].join(", "));
     std::array::from_fn(|power| {
-        let rows = (0..1 << power).map(row).collect::<Vec<_>>().join(", ");
-        format!("{columns}SELECT * FROM (VALUES {rows}) AS event WHERE column1 IS NOT NULL")
+        let rows = vec![row.as_str(); 1 << power].join(", ");
+        format!("{}SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL", insert_into())
     })
+});
+
+/// `INSERT` for PostgreSQL, of an array for each column.
+static POSTGRES_INSERT: LazyLock<String> = LazyLock::new(|| {
+    let columns: Vec<_> = TYPES.iter().enumerate().map(|(index, kind)| format!("${}::{kind}[]", index + 1)).collect();
+    format!("{}SELECT * FROM UNNEST({})", insert_into(), columns.join(", "))
+});
+
+/// [`INSERT`] without the values.
+fn insert_into() -> &'static str {
+    INSERT.rsplit_once("VALUES").unwrap_or_default().0
 }
 
-/// The one of so many rows, which is a power of two.
-fn insert_of(inserts: &'static Inserts, rows: usize) -> &'static str {
-    inserts.get(rows.ilog2() as usize).map_or("", String::as_str)
+/// Adds events with one statement for each [`MOST`] of them: each statement is a round trip, and outside of a transaction one of its own.
+async fn insert_sqlite(connection: &mut SqliteConnection, events: &[Event]) -> Result<(), StoreError> {
+    for events in events.chunks(MOST) {
+        let rows = events.len().next_power_of_two();
+        let mut arguments = SqliteArguments::default();
+        for event in events.iter().map(Some).chain(iter::repeat(None)).take(rows) {
+            macro_rules! add {
+                ($event:ident, $value:expr) => {
+                    arguments.add(event.and_then(|$event| $value)).map_err(sqlx::Error::Encode)?;
+                };
+            }
+            values!(event, add);
+        }
+        let sql = SQLITE_INSERTS.get(rows.ilog2() as usize).map_or("", String::as_str);
+        all_of(events, sqlx::query_with(sql, arguments).execute(&mut *connection).await?.rows_affected())?;
+    }
+    Ok(())
 }
 
-static POSTGRES_INSERTS: LazyLock<Inserts> = LazyLock::new(|| inserts(|number| format!("${number}")));
-/// SQLite takes `$1` for a name, and looks for each name among all that a statement has.
-static SQLITE_INSERTS: LazyLock<Inserts> = LazyLock::new(|| inserts(|_| "?".to_owned()));
+/// As [`insert_sqlite`].
+async fn insert_postgres(connection: &mut PgConnection, events: &[Event]) -> Result<(), StoreError> {
+    for events in events.chunks(MOST) {
+        let mut arguments = PgArguments::default();
+        macro_rules! add {
+            ($event:ident, $value:expr) => {
+                arguments.add(events.iter().map(|$event| $value).collect::<Vec<_>>()).map_err(sqlx::Error::Encode)?;
+            };
+        }
+        values!(event, add);
+        all_of(events, sqlx::query_with(POSTGRES_INSERT.as_str(), arguments).execute(&mut *connection).await?.rows_affected())?;
+    }
+    Ok(())
+}
+
+fn all_of(events: &[Event], added: u64) -> Result<(), StoreError> {
+    if added == events.len() as u64 { Ok(()) } else { Err(StoreError::Refused(format!("of {} events {added} were added", events.len()))) }
+}
 
 /// A connection that adds events. Whoever adds many one after the other keeps it: to return it and to get it again takes two round trips, of which one is waited for.
 #[derive(Debug)]
@@ -524,12 +538,10 @@ impl EventWriter {
     /// # Errors
     /// Where the database fails. Then this is to be dropped.
     pub async fn insert(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        // One statement is a transaction of its own.
         match &mut self.0 {
-            Lent::Sqlite(connection) => insert!(Sqlite, SQLITE_INSERTS, connection, events),
-            Lent::Postgres(connection) => insert!(Postgres, POSTGRES_INSERTS, connection, events),
+            Lent::Sqlite(connection) => insert_sqlite(connection, events).await,
+            Lent::Postgres(connection) => insert_postgres(connection, events).await,
         }
-        Ok(())
     }
 }
 
@@ -548,10 +560,9 @@ impl Tx {
     /// Where the database fails.
     pub async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
         match &mut self.engine {
-            Engine::Sqlite(tx) => insert!(Sqlite, SQLITE_INSERTS, tx, events),
-            Engine::Postgres(tx) => insert!(Postgres, POSTGRES_INSERTS, tx, events),
+            Engine::Sqlite(tx) => insert_sqlite(tx, events).await,
+            Engine::Postgres(tx) => insert_postgres(tx, events).await,
         }
-        Ok(())
     }
 
     /// Deletes at most `limit` of the events before `before`, the oldest first. Returns how many.
