@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::id::{ProjectId, RoleAssignmentId, TeamId, WorkspaceId};
 use super::name::{Invalid, Name};
-use super::permission::{self, Permission};
+use super::permission::{self, BuiltIn, Permission};
 use super::role::Role;
 
 /// How far a place reaches, the widest first.
@@ -90,8 +90,12 @@ impl Place {
     /// The place of a permission in the `scope` of a token for Hourpass.
     #[must_use]
     pub fn at_hourpass(permission: &Permission) -> Self {
-        let platform = permission.built_in().is_some_and(|it| it.narrowest == Level::Platform);
-        if platform { Self::Platform } else { Self::Organization }
+        permission.built_in().map_or(Self::Organization, Self::widest)
+    }
+
+    /// The widest place where it counts.
+    fn widest(permission: &BuiltIn) -> Self {
+        if permission.narrowest == Level::Platform { Self::Platform } else { Self::Organization }
     }
 
     /// How far it reaches.
@@ -240,8 +244,7 @@ impl Access {
     /// What they may do at Hourpass itself, in the whole organization and on the platform.
     #[must_use]
     pub fn at_hourpass(&self) -> Vec<Permission> {
-        let own = permission::HOURPASS.iter().map(|it| &it.permission);
-        own.filter(|permission| self.holds(permission, Place::at_hourpass(permission))).cloned().collect()
+        permission::HOURPASS.iter().filter(|it| self.holds(&it.permission, Place::widest(it))).map(|it| it.permission.clone()).collect()
     }
 
     /// What they may do at Hourpass in single workspaces and projects only.

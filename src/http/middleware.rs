@@ -39,7 +39,8 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     let exchange = path == "/auth/login" || path.ends_with("/api/v1/login");
     let told = |error: ApiError| if exchange { error.at_login() } else { error };
     // No name holds the character NUL, and PostgreSQL cannot even be asked for one.
-    let page = is_page(request.path(), request.match_pattern().as_deref(), request.headers());
+    let route = request.match_pattern();
+    let page = is_page(request.path(), route.as_deref(), request.headers());
     let alone = |error: &ApiError| if page { error_page(None, error, id) } else { error.render(id) };
     if request.uri().path_and_query().is_some_and(|target| target.as_str().contains("%00")) {
         let response = finished(&state, alone(&told(ApiError::invalid_request("the path or query holds the character NUL"))), id);
@@ -73,7 +74,6 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     };
     let error = response.error().and_then(|error| error.as_error::<ApiError>()).or(of_the_router.as_ref());
     let (code, internal) = (error.map(ApiError::code), error.and_then(ApiError::internal).map(str::to_owned));
-    let page = is_page(request.path(), request.match_pattern().as_deref(), request.headers());
     let rendered = error.map(|error| if page { error_page(Some(&request), error, id) } else { error.render(id) });
     // RFC 9110, section 15.5.6 asks for it.
     let allow = response.headers().get(ALLOW).cloned();
@@ -86,7 +86,7 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     }
     let status = response.status().as_u16();
     let took = started.elapsed();
-    state.metrics.answered(method.as_str(), request.match_pattern(), status, code, took);
+    state.metrics.answered(method.as_str(), route, status, code, took);
     let milliseconds = took.as_secs_f64() * 1_000.0;
     if let Some(internal) = internal {
         tracing::error!(%method, path, status, code, internal, milliseconds, "failed");
