@@ -30,14 +30,14 @@ use hourpass::domain::claims::AccessTokenClaims;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::keys::{SigningKey, mint};
 use sqlx::{AssertSqlSafe, Connection, Executor};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
 /// As the program has it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Its tasks would otherwise be queued among the server's.
-static CLIENT: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
+static CLIENT: LazyLock<Runtime> = LazyLock::new(|| Builder::new_multi_thread().thread_name("client").enable_all().build().unwrap());
 
 const LASTING: Duration = Duration::from_secs(1);
 /// An odd number.

@@ -264,7 +264,7 @@ async fn plans(store: &Store, now: Timestamp, organization: OrganizationId, acco
         let only = |wanted: &str, value: &str| if name == wanted { value.to_owned() } else { "NULL".to_owned() };
         let values = match module {
             "audit" if name.starts_with("TALLY") => vec![organization.clone(), day.0.clone(), day.1.clone(), only("TALLY_BY_ACTOR", &account)],
-            "service_account" if name == "COUNT_STATES" => [&organization, "0", "0"].map(str::to_owned).to_vec(),
+            "service_account" if name == "COUNT_STATES" => [&organization, "0", &first, "0", "0"].map(str::to_owned).to_vec(),
             "api_key" if name == "LIST_EXPIRING" => [&organization, "0", "9000000000000000", "5"].map(str::to_owned).to_vec(),
             _ if !name.starts_with("LIST") => continue,
             "audit" => vec![
@@ -280,7 +280,11 @@ async fn plans(store: &Store, now: Timestamp, organization: OrganizationId, acco
                 only("LIST_DENIED", "'denied'"),
                 "51".to_owned(),
             ],
-            "service_account" => [&organization, &first, "NULL", "FALSE", "NULL", "NULL", "51", "'account-1'"].map(str::to_owned).to_vec(),
+            "service_account" => {
+                [&organization, &first, "NULL", "FALSE", "NULL", "NULL", "51", "NULL", "NULL", "NULL", "'account-1'", "'tier'", "'1'"]
+                    .map(str::to_owned)
+                    .to_vec()
+            }
             _ => continue,
         };
         // From the last to the first, so that $1 is not taken for the beginning of $11.

@@ -15,7 +15,7 @@ macro_rules! retire {
         concat!(
             "INSERT INTO former_names (organization_id, name, owner_id, since, until) SELECT o.organization_id, o.",
             $name,
-            ", o.id, coalesce((SELECT max(f.until) FROM former_names f WHERE f.owner_id = o.id), o.created_at), $2 FROM ",
+            ", o.id, coalesce((SELECT max(f.until) FROM former_names f WHERE f.owner_id = o.id), 0), $2 FROM ",
             $table,
             " o WHERE o.id = $1 AND (o.",
             $name,
@@ -24,11 +24,11 @@ macro_rules! retire {
     };
 }
 
-/// Those who have a name now, and since when.
+/// Those who have a name now, and since when, if they had another before.
 macro_rules! owners {
     ($table:literal, $name:literal) => {
         concat!(
-            "SELECT o.id AS owner_id, coalesce((SELECT max(f.until) FROM former_names f WHERE f.owner_id = o.id), o.created_at) AS since, CAST($3 AS BIGINT) AS until FROM ",
+            "SELECT o.id AS owner_id, coalesce((SELECT max(f.until) FROM former_names f WHERE f.owner_id = o.id), 0) AS since, CAST($3 AS BIGINT) AS until FROM ",
             $table,
             " o WHERE o.organization_id = $1 AND o.",
             $name,
