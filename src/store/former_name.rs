@@ -28,7 +28,7 @@ macro_rules! retire {
 macro_rules! owners {
     ($table:literal, $name:literal) => {
         concat!(
-            "SELECT o.id AS owner_id, coalesce((SELECT max(f.until) FROM former_names f WHERE f.owner_id = o.id), 0) AS since, CAST($3 AS BIGINT) AS until FROM ",
+            "SELECT o.id, coalesce((SELECT max(f.until) FROM former_names f WHERE f.owner_id = o.id), 0) AS since, CAST(NULL AS BIGINT) AS until FROM ",
             $table,
             " o WHERE o.organization_id = $1 AND o.",
             $name,
@@ -44,7 +44,7 @@ statements! {
     LIST_OWNERS = concat!(
         owners!("service_accounts", "name"), " UNION ALL ", owners!("users", "email"), " UNION ALL ", owners!("workspaces", "slug")
     );
-    LIST_FORMER_OWNERS = "SELECT f.owner_id, f.since, f.until FROM former_names f WHERE f.organization_id = $1 AND f.name = $2 \
+    LIST_FORMER_OWNERS = "SELECT f.owner_id AS id, f.since, f.until FROM former_names f WHERE f.organization_id = $1 AND f.name = $2 \
                           AND (f.until, f.owner_id) < ($3, $4) ORDER BY f.until DESC, f.owner_id DESC LIMIT $5";
     PRUNE = "DELETE FROM former_names WHERE (organization_id, name, until, owner_id) IN \
              (SELECT organization_id, name, until, owner_id FROM former_names WHERE until < $1 LIMIT $2)";
@@ -59,17 +59,18 @@ const OWNERS: i64 = 200;
 #[derive(Clone, Copy, Debug, FromRow)]
 pub(super) struct Owner {
     /// Their id.
-    #[sqlx(rename = "owner_id")]
     pub id: Uuid,
     since: i64,
-    until: i64,
+    /// Nothing where they have it.
+    until: Option<i64>,
 }
 
 impl Owner {
     /// The ids of what they did under this name: from the first on, and before the second.
     pub(super) fn events(&self) -> (Uuid, Uuid) {
         let from = AuditEventId::earliest(Timestamp::from_micros(self.since).minus(LINGERING)).0;
-        (from, if self.until == i64::MAX { Uuid::max() } else { AuditEventId::earliest(Timestamp::from_micros(self.until).plus(LINGERING)).0 })
+        let before = self.until.map(|until| AuditEventId::earliest(Timestamp::from_micros(until).plus(LINGERING)).0);
+        (from, before.unwrap_or(Uuid::max()))
     }
 }
 
@@ -85,13 +86,13 @@ writes! {
 impl Store {
     /// The service accounts, people and workspaces that have a name.
     pub(super) async fn list_owners(&self, organization: OrganizationId, name: &str) -> Result<Vec<Owner>, StoreError> {
-        on!(Db, &self.read, |pool| sqlx::query_as::<_, Owner>(LIST_OWNERS).bind(organization.0).bind(name).bind(i64::MAX).fetch_all(pool).await)
+        on!(Db, &self.read, |pool| sqlx::query_as::<_, Owner>(LIST_OWNERS).bind(organization.0).bind(name).fetch_all(pool).await)
             .map_err(StoreError::from)
     }
 
     /// Some of those that had a name, the last ones first, after one of them or after those that have it.
     pub(super) async fn list_former_owners(&self, organization: OrganizationId, name: &str, after: Option<Owner>) -> Result<Vec<Owner>, StoreError> {
-        let (until, id) = after.map_or((i64::MAX, Uuid::max()), |after| (after.until, after.id));
+        let (until, id) = after.and_then(|after| Some((after.until?, after.id))).unwrap_or((i64::MAX, Uuid::max()));
         on!(Db, &self.read, |pool| sqlx::query_as::<_, Owner>(LIST_FORMER_OWNERS)
             .bind(organization.0)
             .bind(name)
@@ -105,17 +106,11 @@ impl Store {
 }
 
 impl Tx {
-    /// Forgets at most `limit` of the names that were somebody's until before `before`. Returns how many.
+    /// Forgets at most `limit` of the names under which nothing was done since `before`. Returns how many.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn prune_names(&mut self, before: Timestamp, limit: i64) -> Result<u64, StoreError> {
-        on!(Engine, &mut self.engine, |tx| sqlx::query(PRUNE)
-            .bind(before.as_micros())
-            .bind(limit)
-            .execute(&mut **tx)
-            .await
-            .map(|done| done.rows_affected()))
-        .map_err(StoreError::from)
+        self.delete_before(PRUNE, before.minus(LINGERING), limit).await
     }
 }

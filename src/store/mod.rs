@@ -77,6 +77,7 @@ mod audit;
 mod changes;
 mod dialect;
 mod error;
+mod event_writer;
 mod former_name;
 mod invitation;
 mod key_credential;
@@ -103,10 +104,11 @@ use crate::domain::time::Timestamp;
 
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::{ExpiringKey, KeyFilter};
-pub use audit::{EventFilter, EventWriter, Exchanges, ExchangesOf, Receivers, StoredEvent, Tally};
+pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent, Tally};
 pub use changes::{Changes, Node, Position, Version};
 pub use dialect::sqlite_directory;
 pub use error::StoreError;
+pub use event_writer::EventWriter;
 pub use invitation::StoredInvitation;
 pub use service_account::{AccountCounts, AccountFilter};
 pub use session::{NewSession, SessionHolder};
@@ -205,6 +207,17 @@ impl Store {
 }
 
 impl Tx {
+    /// Runs a statement that deletes at most `$2` rows from before `$1`. Returns how many.
+    async fn delete_before(&mut self, sql: &'static str, before: Timestamp, limit: i64) -> Result<u64, StoreError> {
+        on!(Engine, &mut self.engine, |tx| sqlx::query(sql)
+            .bind(before.as_micros())
+            .bind(limit)
+            .execute(&mut **tx)
+            .await
+            .map(|done| done.rows_affected()))
+        .map_err(StoreError::from)
+    }
+
     /// Makes everything in it last. When this returns `Ok`, it survives a crash and a power cut, and this node answers by nothing older.
     ///
     /// # Errors
@@ -256,6 +269,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("api_key", api_key::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("changes", changes::STATEMENTS),
+        ("event_writer", event_writer::STATEMENTS),
         ("former_name", former_name::STATEMENTS),
         ("invitation", invitation::STATEMENTS),
         ("key_credential", key_credential::STATEMENTS),

@@ -320,13 +320,7 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn prune_sessions(&mut self, before: Timestamp, limit: i64) -> Result<u64, StoreError> {
-        on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_BEFORE)
-            .bind(before.as_micros())
-            .bind(limit)
-            .execute(&mut **tx)
-            .await
-            .map(|done| done.rows_affected()))
-        .map_err(StoreError::from)
+        self.delete_before(DELETE_BEFORE, before, limit).await
     }
 
     /// Keeps others from changing whose sign-in it is until the transaction ends.
