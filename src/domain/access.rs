@@ -169,6 +169,16 @@ impl Grant {
         self.everything || !other.everything && (self.reading || !other.reading) && other.named.iter().all(|permission| self.holds(permission))
     }
 
+    /// The permissions that are in both.
+    fn shared(&self, other: &Self) -> Self {
+        let held = |one: &Self, by: &Self| one.named.iter().filter(|permission| by.holds(permission)).cloned().collect::<BTreeSet<_>>();
+        Self {
+            everything: self.everything && other.everything,
+            reading: (self.everything || self.reading) && (other.everything || other.reading),
+            named: held(self, other).union(&held(other, self)).cloned().collect(),
+        }
+    }
+
     /// As people read it: `*` is everything, `*.read` all that only looks.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let wide = [self.everything.then_some("*"), self.reading.then_some("*.read")];
@@ -289,6 +299,20 @@ impl Access {
         left.collect()
     }
 
+    /// What both this and `other` hold, at each place.
+    #[must_use]
+    pub fn shared(&self, other: &Self) -> Self {
+        let places: BTreeSet<_> = self.0.keys().chain(other.0.keys()).copied().collect();
+        places.into_iter().map(|place| (place, self.held_at(place).shared(&other.held_at(place)))).collect()
+    }
+
+    /// All that is held at this place, also because it is held around it.
+    fn held_at(&self, place: Place) -> Grant {
+        let mut held = Grant::default();
+        place.around().filter_map(|place| self.0.get(&place)).for_each(|grant| held.add(grant));
+        held
+    }
+
     /// Whether nothing in `other` goes beyond this: no one gives what they do not hold.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
@@ -298,9 +322,7 @@ impl Access {
     /// Whether all of this grant is held at this place.
     #[must_use]
     pub fn covers_at(&self, place: Place, grant: &Grant) -> bool {
-        let mut ours = Grant::default();
-        place.around().filter_map(|place| self.0.get(&place)).for_each(|grant| ours.add(grant));
-        ours.covers(grant)
+        self.held_at(place).covers(grant)
     }
 }
 

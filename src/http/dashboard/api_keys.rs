@@ -9,7 +9,7 @@ use super::super::api::api_keys::{IMPORTED, parse_hash, parse_hint};
 use super::super::api::fields::Fields;
 use super::super::body::Form;
 use super::super::error::ApiError;
-use super::confirm::Question;
+use super::confirm::{Question, keeps};
 use super::edit::{Edit, Text};
 use super::ending::{COMPROMISE_KEY, DEACTIVATE_KEY, DELETE_KEY, END_TOKENS_OF_KEY, Ending};
 use super::expiration::Expiration;
@@ -329,9 +329,10 @@ pub(super) async fn ask_deactivate(visit: Visit, path: KeyPath) -> Result<HttpRe
     ask(&visit, &path, &DEACTIVATE_KEY).await
 }
 
-pub(super) async fn deactivate(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+pub(super) async fn deactivate(mut visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
     let (account, details) = find_key(&visit, &path).await?;
-    update(&visit, &details, KeyChange { active: Some(false), ..KeyChange::default() }).await?;
+    let keep_credentials = keeps(&mut visit).await?;
+    update(&visit, &details, KeyChange { active: Some(false), keep_credentials, ..KeyChange::default() }).await?;
     Ok(visit.done(&path_of(&account), "key_deactivated").await)
 }
 
@@ -339,7 +340,10 @@ fn activation(account: &ServiceAccount, details: &KeyDetails) -> Question {
     let name = &details.key.name;
     Question {
         title: format!("Activate {name}?"),
-        about: vec!["The key works then as before. Tokens from before stay ended.".to_owned()],
+        about: vec![
+            "The key works then as before. Tokens from before stay ended.".to_owned(),
+            "Where whoever made it may not make it any more, you become its maker: they still know it. If they must not use it, rotate the key.".to_owned(),
+        ],
         button: format!("Activate {name}"),
         back: path_of(account),
         back_label: account.name.to_string(),
