@@ -139,13 +139,18 @@ on_both_engines! {
         assert_eq!(accept(&app, &kept, OTHER_PASSWORD).await.problem(), no_invitation(), "other sign-ins ended");
         let elsewhere = again().await;
         let kept = invite_boss(&app, &elsewhere).await;
-        let session = text(&elsewhere.get("/users/me/sessions").await.expect(200)["items"][0], "id");
+        let sessions = elsewhere.get("/users/me/sessions").await.expect(200);
+        let session = text(sessions["items"].as_array().unwrap().iter().find(|session| session["current"] == true).unwrap(), "id");
         assert_eq!(rogue.client.delete(&format!("/users/me/sessions/{session}")).await.status, 204);
         assert_eq!(accept(&app, &kept, OTHER_PASSWORD).await.problem(), no_invitation(), "that sign-in ended from another");
         let kept = invite_boss(&app, &again().await).await;
-        rogue.client.post("/users/me/password", &json!({ "old_password": PASSWORD, "password": OTHER_PASSWORD })).await;
+        let change = async |old: &str, new: &str| {
+            let changed = rogue.client.post("/users/me/password", &json!({ "old_password": old, "password": new })).await;
+            assert_eq!(changed.status, 204, "{}", changed.text);
+        };
+        change(PASSWORD, OTHER_PASSWORD).await;
         assert_eq!(accept(&app, &kept, OTHER_PASSWORD).await.problem(), no_invitation(), "password changed");
-        rogue.client.post("/users/me/password", &json!({ "old_password": OTHER_PASSWORD, "password": PASSWORD })).await;
+        change(OTHER_PASSWORD, PASSWORD).await;
         let kept = invite_boss(&app, &again().await).await;
         let link = text(&admin.call(&format!("{USERS}/rogue@example.com/invite")).await.expect(200), "invitation");
         accept(&app, &link, PASSWORD).await.expect(200);
@@ -450,6 +455,26 @@ on_both_engines! {
         }
     }
 
+    async fn the_page_that_asks_says_what_stops_and_keeps_it(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let (admin, anyone) = (app.admin_client(), app.anyone());
+        let form = [("username", "admin@localhost"), ("password", app.admin_password())];
+        let browser = anyone.keeping(&anyone.browser().post_form("/auth/login", &form).await);
+        let leavers = [Rogue::person(&app, "leaver@example.com").await, Rogue::account(&app, "leaver").await];
+        for (number, leaver) in leavers.into_iter().enumerate() {
+            let (_, key) = key_for(&app, &leaver.client, &format!("ci-{number}"), None).await;
+            let id = text(&admin.get(&leaver.path).await.expect(200), "id");
+            let path = if number == 0 { format!("/people/{id}") } else { format!("/service-accounts/{id}") };
+            for way in ["deactivate", "delete"] {
+                let page = browser.get(&format!("{path}/{way}")).await;
+                assert_eq!(page.status, 200);
+                assert!(page.text.contains("1 API key of other service accounts") && page.text.contains("keep_credentials"), "{}", page.text);
+            }
+            assert_eq!(browser.post_form(&format!("{path}/deactivate"), &[("keep_credentials", "true")]).await.status, 303);
+            assert_eq!(anyone.login(&key).await.status, 200);
+        }
+    }
+
     async fn a_key_that_was_left_behind_goes_on_with_another_maker(engine: Engine) {
         let app = TestApp::start(engine).await;
         let (admin, anyone) = (app.admin_client(), app.anyone());
@@ -562,6 +587,44 @@ on_both_engines! {
         let link = text(&admin.call(&format!("{USERS}/ada@example.com/invite")).await.expect(200), "invitation");
         accept(&app, &link, OTHER_PASSWORD).await.expect(200);
         sign_in(&app, "ada@example.com", OTHER_PASSWORD).await;
+    }
+
+    async fn an_export_breaks_off_when_its_reader_is_deactivated(engine: Engine) {
+        const EVENTS: usize = 30_000;
+        let app = TestApp::start(engine).await;
+        let (admin, anyone) = (app.admin_client(), app.anyone());
+        // Far more than fits into any buffer on the way.
+        match app.store.pool() {
+            hourpass::store::Db::Sqlite(pool) => {
+                let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) INSERT INTO audit_events \
+                           (id, organization_id, occurred_at, actor_kind, actor_name, action, resource, target_kind, target_name, outcome, details) \
+                           SELECT unhex(printf('%032x', i)), (SELECT id FROM organizations), 1, 'user', 'x', 'user.update', 'user', 'user', 'x', 'granted', \
+                           '{\"x\":\"' || hex(zeroblob(500)) || '\"}' FROM n";
+                sqlx::query(sql).execute(pool).await.unwrap();
+            }
+            hourpass::store::Db::Postgres(pool) => {
+                let sql = "INSERT INTO audit_events \
+                           (id, organization_id, occurred_at, actor_kind, actor_name, action, resource, target_kind, target_name, outcome, details) \
+                           SELECT lpad(to_hex(i), 32, '0')::uuid, (SELECT id FROM organizations), 1, 'user', 'x', 'user.update', 'user', 'user', 'x', 'granted', \
+                           '{\"x\":\"' || repeat('0', 1000) || '\"}' FROM generate_series(1, 30000) i";
+                sqlx::query(sql).execute(pool).await.unwrap();
+            }
+        }
+        let reader = anyone.with(&app.issue_key("default", "reader", &["Organization Auditor"], None).await);
+        let read = async |end: bool| {
+            let mut answer = reader.request(reqwest::Method::GET, "/api/v1/audit_events/export").send().await.unwrap();
+            let mut lines = answer.chunk().await.unwrap().unwrap().iter().filter(|byte| **byte == b'\n').count();
+            if end {
+                admin.patch(&format!("{ACCOUNTS}/reader"), &json!({ "active": false })).await.expect(200);
+            }
+            while let Ok(Some(chunk)) = answer.chunk().await {
+                lines += chunk.iter().filter(|byte| **byte == b'\n').count();
+            }
+            lines
+        };
+        assert!(read(false).await > EVENTS);
+        let lines = read(true).await;
+        assert!(lines < EVENTS, "{lines}");
     }
 
     async fn a_key_of_an_unknown_maker_stays(engine: Engine) {

@@ -241,6 +241,22 @@ impl Authenticator {
         Ok(Caller::new(principal, access, None))
     }
 
+    /// The caller as they are now, for an answer that takes long: what they called with may have ended since.
+    ///
+    /// # Errors
+    /// Why it does not count any more.
+    pub async fn authenticate_again(&self, caller: &Caller) -> Result<Caller, AuthenticationError> {
+        let (principal, access) = match &caller.principal {
+            Principal::ServiceAccount(credential) => {
+                let sid = credential.session.map_or(credential.value.grant, |session| session.id);
+                let found = self.context.memory.grant(sid).await?;
+                self.of_key(&*found.ok_or_else(|| invalid("the API key is gone, or its tokens were ended"))?)?
+            }
+            Principal::User(credential) => self.by_session(credential.session.id).await?,
+        };
+        Ok(Caller::new(principal, access, caller.bound.clone()))
+    }
+
     async fn by_key(&self, key: &RawApiKey, origin: &Origin, now: Timestamp) -> Result<(Principal, Access), AuthenticationError> {
         if !key.may_exist(&self.context.prefix) {
             return Err(invalid("not in the form of an API key"));

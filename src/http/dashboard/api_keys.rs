@@ -342,7 +342,8 @@ fn activation(account: &ServiceAccount, details: &KeyDetails) -> Question {
         title: format!("Activate {name}?"),
         about: vec![
             "The key works then as before. Tokens from before stay ended.".to_owned(),
-            "Where whoever made it may not make it any more, you become its maker: they still know it. If they must not use it, rotate the key.".to_owned(),
+            "Where whoever made it may not make it any more, you become its maker: they still know it. If they must not use it, rotate the key."
+                .to_owned(),
         ],
         button: format!("Activate {name}"),
         back: path_of(account),

@@ -110,9 +110,8 @@ impl Management {
             Some(wanted) => {
                 let raw = self.generate_key();
                 let (value, maker) = (NewKeyValue::from(&raw), caller.maker());
-                let key = self
-                    .insert_key(&mut tx, &account, wanted, value, policy, Action::ApiKeyCreate, Some(&maker), caller.actor(), origin)
-                    .await?;
+                let key =
+                    self.insert_key(&mut tx, &account, wanted, value, policy, Action::ApiKeyCreate, Some(&maker), caller.actor(), origin).await?;
                 Some((key, raw))
             }
             None => None,
@@ -271,11 +270,7 @@ impl Management {
     }
 
     /// Begins to deactivate or delete an account.
-    async fn begin_ending_account(
-        &self,
-        caller: &Caller,
-        account: &Reference,
-    ) -> Result<(Tx, Caller, ServiceAccount, LeftBehind), ManagementError> {
+    async fn begin_ending_account(&self, caller: &Caller, account: &Reference) -> Result<(Tx, Caller, ServiceAccount, LeftBehind), ManagementError> {
         require(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, Place::Organization)?;
         let account = self.account_of(caller, account).await?;
         let member = Member::ServiceAccount(account.id);

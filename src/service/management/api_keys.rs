@@ -341,8 +341,7 @@ impl Management {
     /// # Errors
     /// Where the caller may not, or there is none.
     pub async fn compromise_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<KeyDetails, ManagementError> {
-        let (mut tx, caller, account, mut details, left) =
-            self.begin_ending_key(caller, account, key, |key, _| Root::compromised(key)).await?;
+        let (mut tx, caller, account, mut details, left) = self.begin_ending_key(caller, account, key, |key, _| Root::compromised(key)).await?;
         // Marked again, there is nothing to do and nothing to record.
         if details.key.compromised_at.is_none() {
             self.mark_compromised(&mut tx, &account, &mut details, left, caller.actor(), origin, "reported_by_manager").await?;

@@ -299,7 +299,8 @@ impl Management {
         });
         // A workspace goes by what a token says, which was decided when it was issued.
         let own = question.workspace.is_none() || claims.is_none();
-        let refused = refused.or_else(|| bearer.bound.filter(|_| own).and_then(|bound| question.refusal_of_makers(&bound, &catalogue, claims.is_none())));
+        let refused =
+            refused.or_else(|| bearer.bound.filter(|_| own).and_then(|bound| question.refusal_of_makers(&bound, &catalogue, claims.is_none())));
         if let Some(claims) = claims {
             answer.audience = Some(claims.aud);
         }

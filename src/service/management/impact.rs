@@ -32,9 +32,7 @@ impl Management {
     /// Where the caller may not, or there is none.
     pub async fn impact(&self, caller: &Caller, account: &Reference, key: Option<&Reference>) -> Result<Impact, ManagementError> {
         let account = self.find_account(caller, account).await?;
-        let root = |key: Option<ApiKeyId>| {
-            key.map_or(Root::principal(Member::ServiceAccount(account.id)), |key| Root::deactivated(key, account.id))
-        };
+        let root = |key: Option<ApiKeyId>| key.map_or(Root::principal(Member::ServiceAccount(account.id)), |key| Root::deactivated(key, account.id));
         let (key, last_use) = match key {
             Some(key) => {
                 let details = self.key_of(&account, key).await?;
