@@ -396,6 +396,30 @@ mod tests {
     }
 
     #[test]
+    fn what_two_share_is_what_both_hold() {
+        let here = [
+            access(&[("Organization Admin", Place::Organization)]),
+            access(&[("Organization Auditor", Place::Organization), ("Workspace Developer", Place::Workspace(ONE))]),
+            access(&[("Workspace Admin", Place::Workspace(ONE)), ("Platform Admin", Place::Platform)]),
+            access(&[("Project Admin", PROJECT), ("Organization Member", Place::Organization)]),
+            Access::default(),
+        ];
+        let places = [Place::Platform, Place::Organization, Place::Workspace(ONE), Place::Workspace(TWO), PROJECT];
+        let all: Vec<_> = catalogue().into_iter().chain(permission::HOURPASS.iter().map(|it| it.permission.clone())).collect();
+        for (one, other) in here.iter().flat_map(|one| here.iter().map(move |other| (one, other))) {
+            let shared = one.shared(other);
+            for (permission, place) in all.iter().flat_map(|permission| places.map(|place| (permission, place))) {
+                assert_eq!(
+                    shared.holds(permission, place),
+                    one.holds(permission, place) && other.holds(permission, place),
+                    "{permission} at {place:?}"
+                );
+            }
+            assert!(one.covers(&shared) && other.covers(&shared));
+        }
+    }
+
+    #[test]
     fn a_narrowed_token_gives_away_no_more_than_it_names() {
         let admin = access(&[("Organization Admin", Place::Organization), ("Workspace Viewer", Place::Workspace(ONE))]);
         let token = |permission: Permission, place: Place| [(place, Grant::these([permission]))].into_iter().collect::<Access>();
