@@ -473,6 +473,19 @@ on_both_engines! {
             assert_eq!(browser.post_form(&format!("{path}/deactivate"), &[("keep_credentials", "true")]).await.status, 303);
             assert_eq!(anyone.login(&key).await.status, 200);
         }
+        // A key that is refused because of its maker says so, and is taken over.
+        let maker = Rogue::person(&app, "maker@example.com").await;
+        let (key_path, key) = key_for(&app, &maker.client, "ci-2", None).await;
+        let assignment = text(&admin.get("/api/v1/role_assignments?user=maker@example.com").await.expect(200)["items"][0], "id");
+        assert_eq!(admin.delete(&format!("/api/v1/role_assignments/{assignment}")).await.status, 204);
+        assert_eq!(anyone.login(&key).await.problem(), (401, "api_key_left_behind".to_owned()));
+        let account = format!("/service-accounts/{}", text(&admin.get(&format!("{ACCOUNTS}/ci-2")).await.expect(200), "id"));
+        let page = browser.get(&account).await.text;
+        assert!(page.contains("Maker may no longer") && page.contains("Take over"), "{page}");
+        let take_over = format!("{account}/keys/{}/activate", key_path.rsplit('/').next().unwrap());
+        assert_eq!(browser.post_form(&take_over, &[]).await.status, 303);
+        assert_eq!(anyone.login(&key).await.status, 200);
+        assert!(!browser.get(&account).await.text.contains("Take over"));
     }
 
     async fn a_key_that_was_left_behind_goes_on_with_another_maker(engine: Engine) {

@@ -38,7 +38,7 @@ pub use management::{
     AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, FirstAccess,
     HolderReference, Impact, Invitation, KeyChange, LeftBehindCount, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey,
     NewKeyValue, NewOrganization, NewPermission, NewProject, NewRole, NewTeam, NewUser, NewWorkspace, OrganizationChange, Overview, Page,
-    ProjectChange, Reach, ReceiverKind, RoleChange, Rotation, Rules, TeamChange, UserChange, WorkspaceChange,
+    ProjectChange, Reach, ReceiverKind, RoleChange, Rotation, Rules, Standing, TeamChange, UserChange, WorkspaceChange,
 };
 pub use memory::{Known, Memory, WorkspaceName};
 pub use passwords::{PasswordError, Passwords};

@@ -23,7 +23,7 @@ use crate::domain::api_key::RawApiKey;
 use crate::domain::entity::{KeyDetails, KeyValue, ServiceAccount};
 use crate::domain::id::{ApiKeyId, Reference};
 use crate::domain::name::Name;
-use crate::service::{KeyChange, NewKey, NewKeyValue};
+use crate::service::{KeyChange, NewKey, NewKeyValue, Standing};
 use crate::store::Holder;
 
 /// From so many days before its end on, a key is said to expire soon.
@@ -46,6 +46,8 @@ pub(super) struct KeyRow {
     pub(super) old: Option<OldValue>,
     pub(super) may_rotate: bool,
     pub(super) may_activate: bool,
+    /// Whether the visitor may become its maker, so that it does all that its account may.
+    pub(super) may_adopt: bool,
     pub(super) may_deactivate: bool,
     pub(super) may_compromise: bool,
 }
@@ -72,7 +74,7 @@ fn retained<'a>(visit: &Visit, details: &'a KeyDetails) -> Option<(&'a KeyValue,
 }
 
 impl KeyRow {
-    pub(super) fn new(visit: &Visit, account: &ServiceAccount, details: KeyDetails, rights: Rights) -> Self {
+    pub(super) fn new(visit: &Visit, account: &ServiceAccount, details: KeyDetails, standing: Standing, rights: Rights) -> Self {
         let old = OldValue::of(visit, &details);
         let KeyDetails { key, current, .. } = details;
         let expires = current.expires_at.map(|at| visit.moment(at));
@@ -81,6 +83,8 @@ impl KeyRow {
             _ if compromised => ("bad", "Compromised"),
             _ if !key.active => ("off", "Deactivated"),
             Some(moment) if moment.is_past() => ("bad", "Expired"),
+            _ if standing == Standing::Refused => ("bad", "Maker may no longer"),
+            _ if standing == Standing::Bounded => ("warning", "Limited by its maker"),
             Some(moment) if moment.is_within_days(SOON_DAYS) => ("warning", "Expires soon"),
             _ => ("good", "Active"),
         };
@@ -96,6 +100,7 @@ impl KeyRow {
             old,
             may_rotate: rights.keys && rights.covers && account.active && key.active,
             may_activate: rights.keys && rights.covers && !key.active && !compromised,
+            may_adopt: rights.keys && rights.covers && key.active && standing != Standing::Full,
             may_deactivate: rights.keys && key.active,
             may_compromise: rights.keys && !compromised,
         }

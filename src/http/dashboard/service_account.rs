@@ -110,6 +110,8 @@ pub(super) async fn show(visit: Visit, account: Path<String>) -> Result<HttpResp
         (None, Vec::new())
     };
     let keys: Vec<_> = page.items.iter().map(|details| details.key.id).collect();
+    let standings = visit.management().list_standings(&account, &page.items).await?;
+    let rows = page.items.into_iter().zip(standings).map(|(details, standing)| KeyRow::new(&visit, &account, details, standing, rights)).collect();
     visit.show(&AccountView {
         frame: &visit.frame,
         rights,
@@ -117,7 +119,7 @@ pub(super) async fn show(visit: Visit, account: Path<String>) -> Result<HttpResp
         used: Used::new(&visit, account.last_use.as_ref()),
         claims: (account.claims != CustomClaims::default()).then(|| pretty(&account.claims)),
         chart: chart::of_account(&visit, &account).await?,
-        keys: page.items.into_iter().map(|details| KeyRow::new(&visit, &account, details, rights)).collect(),
+        keys: rows,
         pager: Pager::new(&path_of(&account), &[], "cursor", query.cursor.as_deref(), page.next_cursor.as_deref()),
         given,
         through,

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Management, ManagementError, no, require, require_cover};
 use crate::domain::access::{Access, Place};
 use crate::domain::audit::{Action, Actor, Origin, Target};
-use crate::domain::entity::ServiceAccount;
+use crate::domain::entity::{KeyDetails, ServiceAccount};
 use crate::domain::id::{OrganizationId, Reference, UserId};
 use crate::domain::permission::Permission;
 use crate::service::Caller;
@@ -35,6 +35,17 @@ impl From<&LeftBehind> for LeftBehindCount {
     }
 }
 
+/// Whether a key does all that its account may, in view of those who made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody else made it, or they may do as much.
+    Full,
+    /// It does less: whoever made it may do less.
+    Bounded,
+    /// It is refused: whoever made it may not make it any more.
+    Refused,
+}
+
 /// A maker, or a credential, that ends, and what was made with it.
 pub(super) struct Ended<'a> {
     pub(super) root: Root,
@@ -56,6 +67,29 @@ impl Management {
     pub async fn left_by_user(&self, caller: &Caller, reference: &Reference) -> Result<LeftBehindCount, ManagementError> {
         let user = self.find_user(caller, reference).await?;
         self.count_left_behind(Root::principal(Member::User(user.id))).await
+    }
+
+    /// How each of these keys of an account stands, which the caller was shown.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn list_standings(&self, account: &ServiceAccount, keys: &[KeyDetails]) -> Result<Vec<Standing>, ManagementError> {
+        let mut standings = Vec::with_capacity(keys.len());
+        for details in keys {
+            let makers = self.store.list_makers(details.current.id.0).await?;
+            if makers.is_empty() {
+                standings.push(Standing::Full);
+                continue;
+            }
+            let owners = Access::of(&self.store.list_assignments(Holder::ServiceAccount(account.id)).await?);
+            let judged = judge(owners, &makers, async |holder| self.store.list_assignments(holder).await).await?;
+            standings.push(match judged {
+                Some(judged) if judged.bounded => Standing::Bounded,
+                Some(_) => Standing::Full,
+                None => Standing::Refused,
+            });
+        }
+        Ok(standings)
     }
 
     /// How much an account leaves behind that is deactivated or deleted, or one of its keys that is deactivated or, with `compromised`, reported.

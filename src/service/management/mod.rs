@@ -48,7 +48,7 @@ pub use assignments::{AssignmentQuery, HolderReference, NewAssignment, NewGiven}
 pub(super) use assignments::{FoundHolder, Spot};
 pub use explain::{AccessAnswer, AccessQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, ReceiverKind};
 pub use impact::Impact;
-pub use left_behind::LeftBehindCount;
+pub use left_behind::{LeftBehindCount, Standing};
 pub use organizations::{NewOrganization, OrganizationChange};
 pub use overview::Overview;
 pub use people::{Invitation, NewUser, UserChange};
