@@ -116,10 +116,9 @@ impl Caller {
                 let mut access = Access::of(&tx.list_assignments(self.principal.holder()).await?);
                 if found.made_by_other {
                     let makers = tx.list_makers(found.value.id.0).await?;
-                    match judge(access, &makers, async |holder| tx.list_assignments(holder).await).await? {
-                        Some(judged) => access = judged.access,
-                        None => (access, found.left_behind) = (Access::default(), true),
-                    }
+                    let judged = judge(access, &makers, async |holder| tx.list_assignments(holder).await).await?;
+                    found.left_behind = judged.is_none();
+                    access = judged.map(|judged| judged.access).unwrap_or_default();
                 }
                 check_key(&found, now)?;
                 (Principal::ServiceAccount(Box::new(found)), access)

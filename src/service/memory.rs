@@ -169,10 +169,9 @@ impl Memory {
         if credential.made_by_other {
             let makers = self.store.list_makers(credential.value.id.0).await?;
             subjects.extend(makers.iter().map(|maker| maker.principal.id()));
-            match judge(access, &makers, async |holder| self.store.list_assignments(holder).await).await? {
-                Some(judged) => (access, bounded) = (judged.access, judged.bounded),
-                None => (access, credential.left_behind) = (Access::default(), true),
-            }
+            let judged = judge(access, &makers, async |holder| self.store.list_assignments(holder).await).await?;
+            credential.left_behind = judged.is_none();
+            (access, bounded) = judged.map_or_else(Default::default, |judged| (judged.access, judged.bounded));
         }
         Ok(Some((subjects, Known { credential, access, bounded })))
     }

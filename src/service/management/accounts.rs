@@ -201,12 +201,11 @@ impl Management {
         change: AccountChange,
         origin: Origin,
     ) -> Result<ServiceAccount, ManagementError> {
-        let (mut tx, caller, mut account, left) = match change.active {
-            Some(false) => self.begin_ending_account(caller, account).await?,
-            _ => {
-                let (tx, caller, account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
-                (tx, caller, account, LeftBehind::default())
-            }
+        let (mut tx, caller, mut account, left) = if change.active == Some(false) {
+            self.begin_ending_account(caller, account).await?
+        } else {
+            let (tx, caller, account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
+            (tx, caller, account, LeftBehind::default())
         };
         if let Some(claims) = change.claims.as_ref().filter(|claims| **claims != account.claims) {
             require_for_claims(&caller, claims)?;

@@ -11,7 +11,6 @@ use crate::domain::access::{Access, Place};
 use crate::domain::api_key::{ApiKeyHash, RawApiKey};
 use crate::domain::audit::{Action, Actor, Origin, Target};
 use crate::domain::claims::PrincipalType;
-use crate::domain::credential::KeyCredential;
 use crate::domain::entity::{ApiKey, KeyDetails, KeyPolicy, KeyValue, ServiceAccount};
 use crate::domain::id::{ApiKeyId, KeyValueId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::{Invalid, Name};
@@ -157,12 +156,11 @@ impl Management {
         change: KeyChange,
         origin: Origin,
     ) -> Result<KeyDetails, ManagementError> {
-        let (mut tx, caller, account, mut details, left) = match change.active {
-            Some(false) => self.begin_ending_key(caller, account, key, Root::deactivated).await?,
-            _ => {
-                let (tx, caller, account, details) = self.begin_with_key(caller, account, key).await?;
-                (tx, caller, account, details, LeftBehind::default())
-            }
+        let (mut tx, caller, account, mut details, left) = if change.active == Some(false) {
+            self.begin_ending_key(caller, account, key, Root::deactivated).await?
+        } else {
+            let (tx, caller, account, details) = self.begin_with_key(caller, account, key).await?;
+            (tx, caller, account, details, LeftBehind::default())
         };
         // These give the key more life, and whoever holds it with it.
         if change.active == Some(true) || change.expires_in_days.is_some() || change.retain_minutes.is_some_and(|minutes| minutes > 0) {
@@ -344,7 +342,9 @@ impl Management {
         let (mut tx, caller, account, mut details, left) = self.begin_ending_key(caller, account, key, |key, _| Root::compromised(key)).await?;
         // Marked again, there is nothing to do and nothing to record.
         if details.key.compromised_at.is_none() {
-            self.mark_compromised(&mut tx, &account, &mut details, left, caller.actor(), origin, "reported_by_manager").await?;
+            let (root, organization) = (Root::compromised(details.key.id), account.organization_id);
+            let ended = Ended { root, left, organization, target: target(&details.key), actor: caller.actor(), origin: &origin };
+            self.mark_compromised(&mut tx, &account, &mut details, ended, "reported_by_manager").await?;
             tx.commit().await?;
         }
         Ok(details)
@@ -366,10 +366,11 @@ impl Management {
         if details.key.compromised_at.is_some() {
             return Ok(());
         }
-        let actor = Actor::from(&found);
+        let (organization, target) = (account.organization_id, target(&details.key));
+        let ended = Ended { root, left, organization, target, actor: Actor::from(&found), origin: &origin };
         match (whole, details.current.id == found.value.id) {
-            (true, true) => self.mark_compromised(&mut tx, &account, &mut details, left, actor, origin, "presented").await?,
-            (false, false) => self.end_retained(&mut tx, &account, details, &found, left, origin).await?,
+            (true, true) => self.mark_compromised(&mut tx, &account, &mut details, ended, "presented").await?,
+            (false, false) => self.end_retained(&mut tx, &account, details, found.value.id, ended).await?,
             // It was rotated meanwhile, so that something else is to end.
             _ => return Err(StoreError::changed_meanwhile().into()),
         }
@@ -381,9 +382,7 @@ impl Management {
         tx: &mut Tx,
         account: &ServiceAccount,
         details: &mut KeyDetails,
-        left: LeftBehind,
-        actor: Actor,
-        origin: Origin,
+        ended: Ended<'_>,
         how: &'static str,
     ) -> Result<(), ManagementError> {
         let now = self.sources.now();
@@ -395,8 +394,7 @@ impl Management {
         self.replace_grants(tx, details, now).await?;
         tx.update_api_key(&details.key).await?;
         tx.set_next_key_expiry(account.id).await?;
-        let (root, target_of_key) = (Root::compromised(details.key.id), target(&details.key));
-        let ended = Ended { root, left, organization: account.organization_id, target: target_of_key, actor: actor.clone(), origin: &origin };
+        let (actor, origin) = (ended.actor.clone(), ended.origin.clone());
         self.end_left_behind(tx, ended).await?;
         let record = json!({ "how": how, "service_account": account.name });
         let organization = Some(account.organization_id);
@@ -409,22 +407,20 @@ impl Management {
         tx: &mut Tx,
         account: &ServiceAccount,
         mut details: KeyDetails,
-        reported: &KeyCredential,
-        left: LeftBehind,
-        origin: Origin,
+        reported: KeyValueId,
+        ended: Ended<'_>,
     ) -> Result<(), ManagementError> {
         let now = self.sources.now();
-        let (root, organization) = (Root::compromised_value(reported.value.id), account.organization_id);
-        let ended = Ended { root, left, organization, target: target(&details.key), actor: Actor::from(reported), origin: &origin };
+        let (actor, origin) = (ended.actor.clone(), ended.origin.clone());
         // Also where the value is over by now: what was made with it is not.
         self.end_left_behind(tx, ended).await?;
-        let live = |value: &&mut KeyValue| value.id == reported.value.id && value.retained_until.is_some_and(|end| end > now);
+        let live = |value: &&mut KeyValue| value.id == reported && value.retained_until.is_some_and(|end| end > now);
         let Some(value) = details.retained.as_mut().filter(live) else { return Ok(()) };
         value.retained_until = value.retained_until.map(|end| end.min(now));
         value.grant = SessionId::generate(now, self.sources.random());
         tx.update_key_value(account.id, value, now).await?;
         let record = json!({ "how": "presented", "ended": "the old value only", "service_account": account.name });
-        let (organization, actor) = (Some(account.organization_id), Actor::from(reported));
+        let organization = Some(account.organization_id);
         Ok(tx.insert_event(&self.event(now, organization, actor, Action::ApiKeyCompromise, target(&details.key), origin, record)).await?)
     }
 

@@ -101,12 +101,11 @@ impl Management {
     /// Where the caller may not, there is none, they may do more than the caller (who would gain by another address or by activating them), the address is
     /// taken, or nobody would be left to administer the organization.
     pub async fn update_user(&self, caller: &Caller, reference: &Reference, change: UserChange, origin: Origin) -> Result<User, ManagementError> {
-        let (mut tx, caller, mut user, left) = match change.active {
-            Some(false) => self.begin_ending_user(caller, reference).await?,
-            _ => {
-                let (tx, caller, user) = self.begin_with_user(caller, reference).await?;
-                (tx, caller, user, LeftBehind::default())
-            }
+        let (mut tx, caller, mut user, left) = if change.active == Some(false) {
+            self.begin_ending_user(caller, reference).await?
+        } else {
+            let (tx, caller, user) = self.begin_with_user(caller, reference).await?;
+            (tx, caller, user, LeftBehind::default())
         };
         let administrators = tx.count_administrators(user.organization_id).await?;
         let before = Target::from(&user);
