@@ -203,7 +203,7 @@ async fn insert_key(tx: &mut Tx, sources: &Sources, account: &ServiceAccount, ex
         retained_until: None,
         last_use: None,
     };
-    tx.insert_api_key(&key, &value, &raw.hash()).await.unwrap();
+    tx.insert_api_key(&key, &value, &raw.hash(), None).await.unwrap();
     tx.set_next_key_expiry(account.id).await.unwrap();
 }
 

@@ -199,6 +199,7 @@ on_both_engines! {
             "exchanges_24h": 3, "distinct_addresses_24h": 1, "outstanding_tokens": 2,
             "receivers_24h": [{ "kind": "workspace", "name": "default", "exchanges": 2 }, { "kind": "hourpass", "name": "hourpass", "exchanges": 1 }],
             "last_used_at": "2026-01-02T00:00:00Z", "last_used_address": "127.0.0.1", "last_used_user_agent": null,
+            "api_keys_made_for_others": 0, "passwords_set_for_others": 0,
         });
         assert_eq!(impact, expected);
         let of_key = admin.get(&format!("{ACCOUNTS}/ci/api_keys/default/impact")).await.expect(200);

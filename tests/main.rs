@@ -29,6 +29,7 @@ mod first_start;
 mod interop;
 mod isolation;
 mod leaks;
+mod left_behind;
 mod limits;
 mod management;
 mod me;

@@ -98,6 +98,7 @@ on_both_engines! {
         let mut expected = json!({
             "id": made["id"], "service_account_id": account["id"], "name": "github", "hint": &key[..12], "active": true,
             "expires_at": "2026-04-01T00:00:00Z", "created_at": "2026-01-01T00:00:00Z", "key": key, "compromised_at": null, "rotated_at": null,
+            "made_by_kind": "service_account", "made_by_id": admin.get("/users/me").await.expect(200)["id"],
             "last_used_at": null, "last_used_address": null, "last_used_user_agent": null, "retained_hint": null, "retained_until": null,
             "retained_last_used_at": null, "retained_last_used_address": null, "retained_last_used_user_agent": null,
         });

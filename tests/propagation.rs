@@ -15,8 +15,8 @@ const ACCOUNTS: &str = "/api/v1/service_accounts";
 const ASSIGNMENTS: &str = "/api/v1/role_assignments";
 
 /// A second node on the database of the first.
-struct Other {
-    client: Client,
+pub(crate) struct Other {
+    pub(crate) client: Client,
     stop: Option<oneshot::Sender<()>>,
     running: tokio::task::JoinHandle<()>,
 }
@@ -30,7 +30,7 @@ impl Other {
     }
 
     /// Another node, and the first one knows of it.
-    async fn beside(app: &TestApp, settings: &[(&str, &str)]) -> Self {
+    pub(crate) async fn beside(app: &TestApp, settings: &[(&str, &str)]) -> Self {
         let mut all = vec![("HOURPASS_SERVER__PUBLIC_URL", app.url.as_str())];
         all.extend(settings);
         let other = Self::run(app.build_another(&all).await.unwrap());
@@ -47,7 +47,7 @@ impl Other {
         (proxy, other)
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
         self.running.await.unwrap();
     }

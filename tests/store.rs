@@ -205,7 +205,7 @@ on_both_engines! {
         tx.insert_service_account(&owner).await.unwrap();
         for number in 20..23 {
             let (key, value, hash) = key(number, &owner, &format!("key-{number}"));
-            tx.insert_api_key(&key, &value, &hash).await.unwrap();
+            tx.insert_api_key(&key, &value, &hash, None).await.unwrap();
         }
         tx.commit().await.unwrap();
 
@@ -224,10 +224,10 @@ on_both_engines! {
         assert_eq!(list(KeyFilter { active: Some(false), name: Some("key-22".to_owned()) }, 0).await, [22]);
 
         let (same_name, value, _) = key(30, &owner, "key-20");
-        let taken = store.begin().await.unwrap().insert_api_key(&same_name, &value, &hash(30)).await;
+        let taken = store.begin().await.unwrap().insert_api_key(&same_name, &value, &hash(30), None).await;
         assert!(matches!(&taken, Err(StoreError::Conflict(what)) if what.contains("name")), "{taken:?}");
         let (other, value, _) = key(30, &owner, "other");
-        let taken = store.begin().await.unwrap().insert_api_key(&other, &value, &hash(20)).await;
+        let taken = store.begin().await.unwrap().insert_api_key(&other, &value, &hash(20), None).await;
         assert!(matches!(&taken, Err(StoreError::Conflict(what)) if what.contains("hash")), "{taken:?}");
     }
 
@@ -238,17 +238,17 @@ on_both_engines! {
         let (key, mut first, first_hash) = key(20, &owner, "key");
         let mut tx = store.begin().await.unwrap();
         tx.insert_service_account(&owner).await.unwrap();
-        tx.insert_api_key(&key, &first, &first_hash).await.unwrap();
+        tx.insert_api_key(&key, &first, &first_hash, None).await.unwrap();
         tx.commit().await.unwrap();
 
         // A key has one current value.
-        let second = store.begin().await.unwrap().insert_key_value(key.id, &value(21), &hash(21)).await;
+        let second = store.begin().await.unwrap().insert_key_value(&key, &value(21), &hash(21), None).await;
         assert!(matches!(second, Err(StoreError::Conflict(_))), "{second:?}");
         first.retained_until = Some(NOW);
         let mut tx = store.begin().await.unwrap();
         assert_eq!(tx.lock_service_account(one.id, owner.id).await.unwrap().unwrap().name, owner.name);
         tx.update_key_value(owner.id, &first, NOW).await.unwrap();
-        tx.insert_key_value(key.id, &value(21), &hash(21)).await.unwrap();
+        tx.insert_key_value(&key, &value(21), &hash(21), None).await.unwrap();
         tx.commit().await.unwrap();
         let details = store.find_api_key(owner.id, &Reference::from("key")).await.unwrap().unwrap();
         assert_eq!((details.current.id.0.as_u128(), details.retained.map(|old| (old.id, old.retained_until))), (21, Some((first.id, Some(NOW)))));
@@ -276,7 +276,7 @@ on_both_engines! {
         let mut tx = store.begin().await.unwrap();
         tx.insert_service_account(&account(11, &one, "other")).await.unwrap();
         let (other, value, _) = self::key(30, &account(11, &one, "other"), "key");
-        let again = tx.insert_api_key(&other, &value, &first_hash).await;
+        let again = tx.insert_api_key(&other, &value, &first_hash, None).await;
         assert!(matches!(&again, Err(StoreError::Conflict(what)) if what.contains("hash")), "{again:?}");
     }
 
@@ -284,7 +284,7 @@ on_both_engines! {
         let database = engine.database().await;
         let (store, one, _) = two_organizations(&database).await;
         let email = Email::parse("ada@example.com").unwrap();
-        let user = User { id: UserId(Uuid::from_u128(10)), organization_id: one.id, email: email.clone(), name: "Ada".to_owned(), active: true, has_password: false, created_at: NOW };
+        let user = User { id: UserId(Uuid::from_u128(10)), organization_id: one.id, email: email.clone(), name: "Ada".to_owned(), active: true, has_password: false, password_by_other: false, created_at: NOW };
         let origin = Origin::default();
         let session = |number, expires_at| {
             let session = Session { id: SessionId(Uuid::from_u128(number)), created_at: NOW, expires_at, renewable_until: None };

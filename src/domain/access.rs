@@ -169,6 +169,16 @@ impl Grant {
         self.everything || !other.everything && (self.reading || !other.reading) && other.named.iter().all(|permission| self.holds(permission))
     }
 
+    /// The permissions that are in both.
+    fn shared(&self, other: &Self) -> Self {
+        let held = |one: &Self, by: &Self| one.named.iter().filter(|permission| by.holds(permission)).cloned().collect::<BTreeSet<_>>();
+        Self {
+            everything: self.everything && other.everything,
+            reading: (self.everything || self.reading) && (other.everything || other.reading),
+            named: held(self, other).union(&held(other, self)).cloned().collect(),
+        }
+    }
+
     /// As people read it: `*` is everything, `*.read` all that only looks.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let wide = [self.everything.then_some("*"), self.reading.then_some("*.read")];
@@ -289,6 +299,20 @@ impl Access {
         left.collect()
     }
 
+    /// What both this and `other` hold, at each place.
+    #[must_use]
+    pub fn shared(&self, other: &Self) -> Self {
+        let places: BTreeSet<_> = self.0.keys().chain(other.0.keys()).copied().collect();
+        places.into_iter().map(|place| (place, self.held_at(place).shared(&other.held_at(place)))).collect()
+    }
+
+    /// All that is held at this place, also because it is held around it.
+    fn held_at(&self, place: Place) -> Grant {
+        let mut held = Grant::default();
+        place.around().filter_map(|place| self.0.get(&place)).for_each(|grant| held.add(grant));
+        held
+    }
+
     /// Whether nothing in `other` goes beyond this: no one gives what they do not hold.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
@@ -298,9 +322,7 @@ impl Access {
     /// Whether all of this grant is held at this place.
     #[must_use]
     pub fn covers_at(&self, place: Place, grant: &Grant) -> bool {
-        let mut ours = Grant::default();
-        place.around().filter_map(|place| self.0.get(&place)).for_each(|grant| ours.add(grant));
-        ours.covers(grant)
+        self.held_at(place).covers(grant)
     }
 }
 
@@ -371,6 +393,30 @@ mod tests {
             admin.at_parts_of_hourpass(),
             [(PROJECT, vec![Permission::WORKSPACES_READ, Permission::PROJECTS_MANAGE, Permission::ROLES_READ, Permission::ROLES_MANAGE])]
         );
+    }
+
+    #[test]
+    fn what_two_share_is_what_both_hold() {
+        let here = [
+            access(&[("Organization Admin", Place::Organization)]),
+            access(&[("Organization Auditor", Place::Organization), ("Workspace Developer", Place::Workspace(ONE))]),
+            access(&[("Workspace Admin", Place::Workspace(ONE)), ("Platform Admin", Place::Platform)]),
+            access(&[("Project Admin", PROJECT), ("Organization Member", Place::Organization)]),
+            Access::default(),
+        ];
+        let places = [Place::Platform, Place::Organization, Place::Workspace(ONE), Place::Workspace(TWO), PROJECT];
+        let all: Vec<_> = catalogue().into_iter().chain(permission::HOURPASS.iter().map(|it| it.permission.clone())).collect();
+        for (one, other) in here.iter().flat_map(|one| here.iter().map(move |other| (one, other))) {
+            let shared = one.shared(other);
+            for (permission, place) in all.iter().flat_map(|permission| places.map(|place| (permission, place))) {
+                assert_eq!(
+                    shared.holds(permission, place),
+                    one.holds(permission, place) && other.holds(permission, place),
+                    "{permission} at {place:?}"
+                );
+            }
+            assert!(one.covers(&shared) && other.covers(&shared));
+        }
     }
 
     #[test]

@@ -197,6 +197,10 @@ pub enum Action {
     ApiKeyRevokeTokens,
     /// An API key was found to be in wrong hands.
     ApiKeyCompromise,
+    /// What someone left behind was ended: API keys, passwords and invitations that they, or whoever had their key, may know.
+    CredentialEnd,
+    /// Someone became the maker of what another had made.
+    CredentialAdopt,
     /// A user was made.
     UserCreate,
     /// A user was changed, activated or deactivated.
@@ -253,7 +257,7 @@ pub enum Action {
 
 impl Action {
     /// Every one of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 49] = [
         Self::TokenIssue,
         Self::OrganizationCreate,
         Self::OrganizationUpdate,
@@ -275,6 +279,8 @@ impl Action {
         Self::ApiKeyDelete,
         Self::ApiKeyRevokeTokens,
         Self::ApiKeyCompromise,
+        Self::CredentialEnd,
+        Self::CredentialAdopt,
         Self::UserCreate,
         Self::UserUpdate,
         Self::UserDelete,
@@ -328,6 +334,8 @@ impl Action {
             Self::ApiKeyDelete => "api_key.delete",
             Self::ApiKeyRevokeTokens => "api_key.revoke_tokens",
             Self::ApiKeyCompromise => "api_key.compromise",
+            Self::CredentialEnd => "credential.end",
+            Self::CredentialAdopt => "credential.adopt",
             Self::UserCreate => "user.create",
             Self::UserUpdate => "user.update",
             Self::UserDelete => "user.delete",

@@ -16,12 +16,20 @@ pub enum Refusal {
     /// The key has another value since, and the time for which this one was kept is over.
     #[error("this API key was rotated, and this old value no longer works; use the new one")]
     ApiKeyRotated,
+    /// The maker of the key may not make keys for this account any more, or may do nothing of what is asked for.
+    #[error(
+        "whoever made this API key may not make it any more; an administrator who may do all that the account may can rotate the key, or activate it again"
+    )]
+    ApiKeyLeftBehind,
     /// The account was deactivated.
     #[error("this service account is deactivated; ask an administrator of the organization")]
     ServiceAccountInactive,
     /// The person was deactivated.
     #[error("this user is deactivated; ask an administrator of the organization")]
     UserInactive,
+    /// Somebody else set the password, and may not do so any more.
+    #[error("somebody else set this password, and may not set it any more; ask an administrator for a link to set one of your own")]
+    PasswordLeftBehind,
 }
 
 impl Refusal {
@@ -32,8 +40,10 @@ impl Refusal {
             Self::ApiKeyInactive => "api_key_inactive",
             Self::ApiKeyExpired => "api_key_expired",
             Self::ApiKeyRotated => "api_key_rotated",
+            Self::ApiKeyLeftBehind => "api_key_left_behind",
             Self::ServiceAccountInactive => "service_account_inactive",
             Self::UserInactive => "user_inactive",
+            Self::PasswordLeftBehind => "password_left_behind",
         }
     }
 }
@@ -53,6 +63,10 @@ pub struct KeyCredential {
     pub status: Option<StatusIndex>,
     /// The sign-in in a browser that stands for it, where it is one; then `status` is that of the sign-in.
     pub session: Option<Session>,
+    /// Whether somebody else made the value, or made what it was made with.
+    pub made_by_other: bool,
+    /// Whether those may not make it any more. Only [`crate::service`] finds that out.
+    pub left_behind: bool,
 }
 
 impl KeyCredential {
@@ -69,6 +83,8 @@ impl KeyCredential {
             Err(Refusal::ApiKeyRotated)
         } else if self.value.expires_at.is_some_and(|expiry| expiry <= now) {
             Err(Refusal::ApiKeyExpired)
+        } else if self.left_behind {
+            Err(Refusal::ApiKeyLeftBehind)
         } else {
             Ok(())
         }
@@ -82,6 +98,8 @@ pub struct UserCredential {
     pub organization: Organization,
     /// Who they are.
     pub user: User,
+    /// Whether their password is one that somebody else set who may not do so any more. Only [`crate::service`] finds that out.
+    pub left_behind: bool,
 }
 
 impl UserCredential {
@@ -90,7 +108,13 @@ impl UserCredential {
     /// # Errors
     /// Why not.
     pub fn check(&self) -> Result<(), Refusal> {
-        if self.user.active { Ok(()) } else { Err(Refusal::UserInactive) }
+        if !self.user.active {
+            Err(Refusal::UserInactive)
+        } else if self.left_behind {
+            Err(Refusal::PasswordLeftBehind)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::attributes::{CustomClaims, Labels};
+use super::claims::PrincipalType;
 use super::id::{ApiKeyId, KeyValueId, OrganizationId, ProjectId, ServiceAccountId, SessionId, TeamId, UserId, WorkspaceId};
 use super::name::{Audience, Email, Invalid, Name, Slug, WorkspaceUrl};
 use super::signing::SigningAlgorithm;
@@ -202,6 +205,8 @@ pub struct KeyDetails {
     pub current: KeyValue,
     /// What it was before the last rotation.
     pub retained: Option<KeyValue>,
+    /// Who made its current value: another than the account itself. Nothing where nobody knows, as of `hourpass admin`.
+    pub made_by: Option<(PrincipalType, Uuid)>,
 }
 
 /// A person.
@@ -219,6 +224,8 @@ pub struct User {
     pub active: bool,
     /// Whether they have a password; an invited person has none yet.
     pub has_password: bool,
+    /// Whether somebody else set that password, and so knows it.
+    pub password_by_other: bool,
     /// When they were made known.
     pub created_at: Timestamp,
 }
@@ -281,7 +288,7 @@ mod tests {
     #[test]
     fn a_session_in_a_browser_is_renewed_in_its_second_half_and_up_to_its_end() {
         let at = |minutes: u64| Timestamp::from_seconds(1_000_000).plus(Duration::from_mins(minutes));
-        let id = SessionId(uuid::Uuid::nil());
+        let id = SessionId(Uuid::nil());
         let session = Session::begin(id, at(0), Some(Duration::from_mins(150)));
         assert_eq!((session.expires_at, session.renewed(at(29)), session.renewed(at(60))), (at(60), None, None));
         assert_eq!(session.renewed(at(30)), Some(at(90)));

@@ -174,10 +174,11 @@ table! {
     "/api/v1/service_accounts/{account}" {
         GET service_accounts::get, may(Permission::SERVICE_ACCOUNTS_READ), "one",
             gives::<service_accounts::ServiceAccountBody>();
-        PATCH service_accounts::change, may(Permission::SERVICE_ACCOUNTS_MANAGE), "`name`, `description`, `active`, `labels`, `claims`",
+        PATCH service_accounts::change, may(Permission::SERVICE_ACCOUNTS_MANAGE),
+            "`name`, `description`, `active`, `labels`, `claims`; with `active: false`, `keep_credentials`?",
             confirms::<service_accounts::ServiceAccountBody>().takes::<service_accounts::ChangeBody>().or(&["name_taken"]);
-        DELETE service_accounts::delete, may(Permission::SERVICE_ACCOUNTS_MANAGE), "for good, with its keys and roles",
-            ends();
+        DELETE service_accounts::delete, may(Permission::SERVICE_ACCOUNTS_MANAGE), "for good, with its keys and roles; `?keep_credentials=true`",
+            ends().query::<service_accounts::DeletionQuery>();
     }
     "/api/v1/service_accounts/{account}/impact" {
         GET service_accounts::impact, may(Permission::SERVICE_ACCOUNTS_READ), "what would stop",
@@ -197,7 +198,7 @@ table! {
     "/api/v1/service_accounts/{account}/api_keys/{key}" {
         GET api_keys::get, may(Permission::SERVICE_ACCOUNTS_READ), "one",
             gives::<api_keys::ApiKeyBody>();
-        PATCH api_keys::change, may(Permission::API_KEYS_MANAGE), "`name`, `active`, `expires_in_days`, `retain_minutes`",
+        PATCH api_keys::change, may(Permission::API_KEYS_MANAGE), "`name`, `active`, `expires_in_days`, `retain_minutes`; with `active: false`, `keep_credentials`?",
             confirms::<api_keys::ApiKeyBody>().takes::<api_keys::ChangeBody>().or(&["name_taken", "key_compromised", "nothing_retained"]);
         DELETE api_keys::delete, may(Permission::API_KEYS_MANAGE), "for good",
             ends();
@@ -297,10 +298,14 @@ table! {
     "/api/v1/users/{user}" {
         GET users::get, may(Permission::USERS_READ), "one",
             gives::<users::UserBody>();
-        PATCH users::change, may(Permission::USERS_MANAGE), "`email`, `name`, `active`",
+        PATCH users::change, may(Permission::USERS_MANAGE), "`email`, `name`, `active`; with `active: false`, `keep_credentials`?",
             confirms::<users::UserBody>().takes::<users::ChangeBody>().or(&["name_taken", "last_administrator"]);
-        DELETE users::delete, may(Permission::USERS_MANAGE), "for good, with their roles and sign-ins",
-            ends().or(&["last_administrator"]);
+        DELETE users::delete, may(Permission::USERS_MANAGE), "for good, with their roles and sign-ins; `?keep_credentials=true`",
+            ends().query::<service_accounts::DeletionQuery>().or(&["last_administrator"]);
+    }
+    "/api/v1/users/{user}/impact" {
+        GET users::impact, may(Permission::USERS_READ), "what would stop",
+            gives::<users::LeftBehindBody>();
     }
     "/api/v1/users/{user}/invite" {
         POST users::invite, may(Permission::USERS_MANAGE), "a link with which they set a password",

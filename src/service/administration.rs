@@ -115,7 +115,7 @@ impl Administration {
         let raw = self.management.generate_key();
         let (key, value) = (NewKey { name, expires_in_days: wanted.expires_in_days.map(Some) }, NewKeyValue::from(&raw));
         let policy = organization.key_policy;
-        self.management.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, Actor::operator(), Origin::default()).await?;
+        self.management.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, None, Actor::operator(), Origin::default()).await?;
         tx.commit().await?;
         Ok(raw)
     }

@@ -84,12 +84,20 @@ impl AuditLog {
         Self { store, sources }
     }
 
+    /// Refuses a caller who may not read the audit trail.
+    ///
+    /// # Errors
+    /// Where the caller may not.
+    pub fn require_read(&self, caller: &Caller) -> Result<(), ManagementError> {
+        require(caller, &Permission::AUDIT_READ, Place::Organization)
+    }
+
     /// Makes a selection of the events of the caller's organization.
     ///
     /// # Errors
     /// Where the caller may not.
     pub fn select(&self, caller: &Caller, query: EventQuery) -> Result<Selection, ManagementError> {
-        require(caller, &Permission::AUDIT_READ, Place::Organization)?;
+        self.require_read(caller)?;
         let organization = caller.organization().id;
         let mut filter = EventFilter { outcome: query.outcome, ..EventFilter::default() };
         match query.action {

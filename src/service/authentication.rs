@@ -1,5 +1,6 @@
 //! Who is calling: an API key, an access token or a session's cookie, looked at afresh with every request.
 
+use super::makers::{judge, password_counts};
 use super::memory::Known;
 use super::{Context, SigningError};
 use crate::domain::access::Access;
@@ -11,7 +12,7 @@ use crate::domain::entity::{Organization, Session};
 use crate::domain::id::SessionId;
 use crate::domain::time::Timestamp;
 use crate::keys;
-use crate::store::{Holder, Member, SessionHolder, StoreError, Tx};
+use crate::store::{Holder, Maker, Member, SessionHolder, StoreError, Tx};
 
 /// Why a credential does not count.
 #[derive(Debug, thiserror::Error)]
@@ -105,25 +106,36 @@ impl Caller {
     /// # Errors
     /// Where their credential counts no more.
     pub(super) async fn again(&self, tx: &mut Tx, now: Timestamp) -> Result<Self, AuthenticationError> {
-        let principal = match &self.principal {
+        let (principal, access) = match &self.principal {
             Principal::ServiceAccount(credential) => {
-                let found = match credential.session {
+                let mut found = match credential.session {
                     Some(session) => tx.find_key_session(session.id).await?,
                     None => tx.find_key_credential_by_grant(credential.value.grant).await?,
-                };
-                let found = found.ok_or_else(|| invalid("the API key is gone, or its tokens were ended"))?;
+                }
+                .ok_or_else(|| invalid("the API key is gone, or its tokens were ended"))?;
+                let mut access = Access::of(&tx.list_assignments(self.principal.holder()).await?);
+                if found.made_by_other {
+                    let makers = tx.list_makers(found.value.id.0).await?;
+                    let judged = judge(access, &makers, async |holder| tx.list_assignments(holder).await).await?;
+                    found.left_behind = judged.is_none();
+                    access = judged.map(|judged| judged.access).unwrap_or_default();
+                }
                 check_key(&found, now)?;
-                Principal::ServiceAccount(Box::new(found))
+                (Principal::ServiceAccount(Box::new(found)), access)
             }
             Principal::User(credential) => {
                 let found = tx.lock_session(credential.holder.user.id, credential.session.id).await?;
-                let found = found.filter(|found| found.session.is_valid(now)).ok_or_else(|| invalid("the sign-in is over"))?;
+                let mut found = found.filter(|found| found.session.is_valid(now)).ok_or_else(|| invalid("the sign-in is over"))?;
+                let access = Access::of(&tx.list_assignments(self.principal.holder()).await?);
+                if found.holder.user.password_by_other {
+                    let makers = tx.list_makers(found.holder.user.id.0).await?;
+                    found.holder.left_behind = !password_counts(access.clone(), &makers, async |holder| tx.list_assignments(holder).await).await?;
+                }
                 found.holder.check()?;
-                Principal::User(Box::new(found))
+                (Principal::User(Box::new(found)), access)
             }
         };
-        let assignments = tx.list_assignments(principal.holder()).await?;
-        Ok(Self::new(principal, Access::of(&assignments), self.bound.clone()))
+        Ok(Self::new(principal, access, self.bound.clone()))
     }
 
     /// The caller's organization: the only one that they see.
@@ -142,6 +154,16 @@ impl Caller {
             Principal::ServiceAccount(credential) => credential.session,
             Principal::User(credential) => Some(credential.session),
         }
+    }
+
+    /// As the maker of what they make, with what they called with.
+    pub(super) fn maker(&self) -> Maker {
+        let principal = self.principal.member();
+        let (made_with, made_with_key) = match &self.principal {
+            Principal::ServiceAccount(credential) => (credential.value.id.0, Some(credential.key.id)),
+            Principal::User(credential) => (credential.holder.user.id.0, None),
+        };
+        Maker { principal, made_with, made_with_key, session: self.session().map(|session| session.id) }
     }
 
     /// Whether they called with a token that says less than all that they may do.
@@ -216,6 +238,22 @@ impl Authenticator {
             }
         };
         Ok(Caller::new(principal, access, None))
+    }
+
+    /// The caller as they are now, for an answer that takes long: what they called with may have ended since.
+    ///
+    /// # Errors
+    /// Why it does not count any more.
+    pub async fn authenticate_again(&self, caller: &Caller) -> Result<Caller, AuthenticationError> {
+        let (principal, access) = match &caller.principal {
+            Principal::ServiceAccount(credential) => {
+                let sid = credential.session.map_or(credential.value.grant, |session| session.id);
+                let found = self.context.memory.grant(sid).await?;
+                self.of_key(&*found.ok_or_else(|| invalid("the API key is gone, or its tokens were ended"))?)?
+            }
+            Principal::User(credential) => self.by_session(credential.session.id).await?,
+        };
+        Ok(Caller::new(principal, access, caller.bound.clone()))
     }
 
     async fn by_key(&self, key: &RawApiKey, origin: &Origin, now: Timestamp) -> Result<(Principal, Access), AuthenticationError> {

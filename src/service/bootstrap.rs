@@ -77,7 +77,7 @@ impl Administration {
         let api_key = self.management.generate_key();
         let (key, value) = (NewKey { name: Name::from_stored(DEFAULT.to_owned()), expires_in_days: None }, NewKeyValue::from(&api_key));
         let policy = organization.key_policy;
-        self.management.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, Actor::system(), Origin::default()).await?;
+        self.management.insert_key(&mut tx, &account, key, value, policy, Action::ApiKeyCreate, None, Actor::system(), Origin::default()).await?;
         tx.commit().await?;
         Ok(Some(FirstStart { admin_email: admin_email.clone(), admin_password: generated, api_key }))
     }

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use moka::future::Cache;
 use uuid::Uuid;
 
+use super::makers::{judge, password_counts};
 use crate::domain::access::Access;
 use crate::domain::api_key::ApiKeyHash;
 use crate::domain::claims::PrincipalType;
@@ -33,8 +34,10 @@ const TRIES: usize = 3;
 pub struct Known<T> {
     /// Who.
     pub credential: T,
-    /// What they hold.
+    /// What they may do with it.
     pub access: Access,
+    /// Whether they hold more than that: whoever made the credential may do less than they.
+    pub bounded: bool,
 }
 
 /// How a workspace is named.
@@ -152,17 +155,25 @@ impl Memory {
         self.get(&self.cookies, hash, read).await
     }
 
-    /// What the account of a key holds, and whom it is about.
+    /// What the account of a key may do with it, and whom that is about: also those who made it.
     async fn with_access(&self, found: Option<KeyCredential>) -> Result<Option<(Vec<Uuid>, Known<KeyCredential>)>, StoreError> {
-        let Some(credential) = found else { return Ok(None) };
+        let Some(mut credential) = found else { return Ok(None) };
         let assignments = self.store.list_assignments(Holder::ServiceAccount(credential.account.id)).await?;
         // Who was deleted between the two reads holds nothing, and is not there.
         let sid = credential.session.map_or(credential.value.grant, |session| session.id);
         if assignments.is_empty() && self.store.find_key_credential_by_sid(sid).await?.is_none() {
             return Ok(None);
         }
-        let access = Access::of(&assignments);
-        Ok(Some((vec![credential.organization.id.0, credential.account.id.0], Known { credential, access })))
+        let mut subjects = vec![credential.organization.id.0, credential.account.id.0];
+        let (mut access, mut bounded) = (Access::of(&assignments), false);
+        if credential.made_by_other {
+            let makers = self.store.list_makers(credential.value.id.0).await?;
+            subjects.extend(makers.iter().map(|maker| maker.principal.id()));
+            let judged = judge(access, &makers, async |holder| self.store.list_assignments(holder).await).await?;
+            credential.left_behind = judged.is_none();
+            (access, bounded) = judged.map_or_else(Default::default, |judged| (judged.access, judged.bounded));
+        }
+        Ok(Some((subjects, Known { credential, access, bounded })))
     }
 
     /// Whose sign-in this is. It may be over.
@@ -171,14 +182,21 @@ impl Memory {
     /// Where the database fails, or the view is too old.
     pub async fn session(&self, id: SessionId) -> Result<Option<Arc<Known<SessionCredential>>>, StoreError> {
         self.get(&self.sessions, id, async || {
-            let Some(credential) = self.store.find_session(id).await? else { return Ok(None) };
+            let Some(mut credential) = self.store.find_session(id).await? else { return Ok(None) };
             let assignments = self.store.list_assignments(Holder::User(credential.holder.user.id)).await?;
             if assignments.is_empty() && self.store.find_session(id).await?.is_none() {
                 return Ok(None);
             }
             let access = Access::of(&assignments);
-            let subjects = vec![credential.holder.organization.id.0, credential.holder.user.id.0];
-            Ok(Some((subjects, Known { credential, access })))
+            let user = credential.holder.user.id.0;
+            let mut subjects = vec![credential.holder.organization.id.0, user];
+            if credential.holder.user.password_by_other {
+                let makers = self.store.list_makers(user).await?;
+                subjects.extend(makers.iter().map(|maker| maker.principal.id()));
+                let counts = password_counts(access.clone(), &makers, async |holder| self.store.list_assignments(holder).await).await?;
+                credential.holder.left_behind = !counts;
+            }
+            Ok(Some((subjects, Known { credential, access, bounded: false })))
         })
         .await
     }

@@ -8,6 +8,7 @@ mod authentication;
 mod bootstrap;
 mod follower;
 mod login;
+mod makers;
 mod management;
 mod memory;
 mod passwords;
@@ -35,9 +36,9 @@ pub use follower::{Follower, Propagation};
 pub use login::{Cookie, Issued, Login, LoginError, LoginRequest, Presented, Receiver};
 pub use management::{
     AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, FirstAccess,
-    HolderReference, Impact, Invitation, KeyChange, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey, NewKeyValue,
-    NewOrganization, NewPermission, NewProject, NewRole, NewTeam, NewUser, NewWorkspace, OrganizationChange, Overview, Page, ProjectChange, Reach,
-    ReceiverKind, RoleChange, Rotation, Rules, TeamChange, UserChange, WorkspaceChange,
+    HolderReference, Impact, Invitation, KeyChange, LeftBehindCount, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey,
+    NewKeyValue, NewOrganization, NewPermission, NewProject, NewRole, NewTeam, NewUser, NewWorkspace, OrganizationChange, Overview, Page,
+    ProjectChange, Reach, ReceiverKind, RoleChange, Rotation, Rules, Standing, TeamChange, UserChange, WorkspaceChange,
 };
 pub use memory::{Known, Memory, WorkspaceName};
 pub use passwords::{PasswordError, Passwords};

@@ -65,7 +65,12 @@ impl Sessions {
         if !tx.is_session_of(caller.session_holder(), id).await? {
             return Ok(false);
         }
-        tx.delete_session(caller.session_holder(), id, self.context.sources.now()).await?;
+        let now = self.context.sources.now();
+        tx.delete_session(caller.session_holder(), id, now).await?;
+        // Whoever ends another sign-in than the one that they use does not trust it, nor the links that were made in it.
+        if caller.session().is_none_or(|session| session.id != id) {
+            tx.delete_invitations_of_session(id, now).await?;
+        }
         self.finish(tx, &caller, Action::SessionEnd, origin, Some(json!({ "session_id": id }))).await?;
         Ok(true)
     }

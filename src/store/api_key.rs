@@ -5,8 +5,9 @@ use uuid::Uuid;
 
 use super::service_account::last_use;
 use super::status::NewGrant;
-use super::{Db, Ended, Engine, Store, StoreError, Tx};
+use super::{Db, Ended, Engine, Maker, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
+use crate::domain::claims::PrincipalType;
 use crate::domain::entity::{ApiKey, KeyDetails, KeyValue, LastUse};
 use crate::domain::id::{ApiKeyId, KeyValueId, OrganizationId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::Name;
@@ -41,8 +42,10 @@ macro_rules! select_details {
             value_columns!(),
             ", r.id AS r_id, r.hint AS r_hint, r.grant_id AS r_grant_id,",
             " r.created_at AS r_created_at, r.expires_at AS r_expires_at, r.retained_until AS r_retained_until, r.last_used_at AS r_last_used_at,",
-            " r.last_used_address AS r_last_used_address, r.last_used_user_agent AS r_last_used_user_agent",
+            " r.last_used_address AS r_last_used_address, r.last_used_user_agent AS r_last_used_user_agent,",
+            " m.maker_kind, m.maker_id",
             " FROM api_keys k JOIN api_key_values v ON v.api_key_id = k.id AND v.retained_until IS NULL",
+            " LEFT JOIN makers m ON m.made_id = v.id AND m.maker_id <> k.service_account_id",
             " LEFT JOIN api_key_values r ON r.api_key_id = k.id AND r.retained_until IS NOT NULL WHERE k.service_account_id = $1 AND ",
             $where
         )
@@ -172,10 +175,13 @@ struct KeyDetailsRow {
     current: ValueRow,
     #[sqlx(flatten)]
     retained: RetainedRow,
+    maker_kind: Option<String>,
+    maker_id: Option<Uuid>,
 }
 
 impl From<KeyDetailsRow> for KeyDetails {
-    fn from(KeyDetailsRow { key, current, retained: r }: KeyDetailsRow) -> Self {
+    fn from(KeyDetailsRow { key, current, retained: r, maker_kind, maker_id }: KeyDetailsRow) -> Self {
+        let kind = |kind: String| if kind == PrincipalType::User.as_str() { PrincipalType::User } else { PrincipalType::ServiceAccount };
         let retained = match (r.r_id, r.r_hint, r.r_grant_id, r.r_created_at) {
             (Some(id), Some(hint), Some(grant), Some(created_at)) => Some(KeyValue {
                 id: KeyValueId(id),
@@ -188,7 +194,7 @@ impl From<KeyDetailsRow> for KeyDetails {
             }),
             _ => None,
         };
-        Self { key: key.into(), current: current.into(), retained }
+        Self { key: key.into(), current: current.into(), retained, made_by: maker_kind.map(kind).zip(maker_id) }
     }
 }
 
@@ -276,7 +282,7 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] where its name or hash is taken.
-    pub async fn insert_api_key(&mut self, key: &ApiKey, value: &KeyValue, hash: &ApiKeyHash) -> Result<(), StoreError> {
+    pub async fn insert_api_key(&mut self, key: &ApiKey, value: &KeyValue, hash: &ApiKeyHash, maker: Option<&Maker>) -> Result<(), StoreError> {
         on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT)
             .bind(key.id.0)
             .bind(key.service_account_id.0)
@@ -287,21 +293,21 @@ impl Tx {
             .execute(&mut **tx)
             .await
             .map(drop))?;
-        self.insert_key_value(key.id, value, hash).await
+        self.insert_key_value(key, value, hash, maker).await
     }
 
-    /// Gives a key a value.
+    /// Gives a key a value, which `maker` knows as well; nobody is named where whoever made it has the database at hand.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] where the hash is taken or was once ended, or the key has a current value and this is another.
-    pub async fn insert_key_value(&mut self, key: ApiKeyId, value: &KeyValue, hash: &ApiKeyHash) -> Result<(), StoreError> {
+    pub async fn insert_key_value(&mut self, key: &ApiKey, value: &KeyValue, hash: &ApiKeyHash, maker: Option<&Maker>) -> Result<(), StoreError> {
         let retired: bool = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(IS_RETIRED).bind(&hash.0[..]).fetch_one(&mut **tx).await)?;
         if retired {
             return Err(StoreError::Conflict("retired_key_hashes.hash".to_owned()));
         }
         on!(Engine, &mut self.engine, |tx| sqlx::query(INSERT_VALUE)
             .bind(value.id.0)
-            .bind(key.0)
+            .bind(key.id.0)
             .bind(&hash.0[..])
             .bind(&value.hint)
             .bind(value.grant.0)
@@ -311,6 +317,9 @@ impl Tx {
             .execute(&mut **tx)
             .await
             .map(drop))?;
+        if let Some(maker) = maker {
+            self.insert_maker_of_value(value.id, key.id, key.service_account_id, maker).await?;
+        }
         self.add_status(NewGrant::of_value(value), value.created_at).await.map(drop)
     }
 
@@ -385,13 +394,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Gives every value of every key of an account a new grant, which ends the tokens obtained with them.
+    /// Gives every value of every key of an account a new grant, which ends the tokens obtained with them. The links that it made end, too.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn replace_grants(&mut self, account: ServiceAccountId, now: Timestamp, mut next: impl FnMut() -> SessionId) -> Result<(), StoreError> {
         self.note_change(account.0);
         self.end_status(Ended::Account(account), now).await?;
+        self.delete_invitations_of(account.0, now).await?;
         let values: Vec<(Uuid, Option<i64>, Option<i64>)> =
             on!(Engine, &mut self.engine, |tx| sqlx::query_as(LIST_VALUES_OF_ACCOUNT).bind(account.0).fetch_all(&mut **tx).await)?;
         for (id, expires_at, retained_until) in values {

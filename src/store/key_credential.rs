@@ -12,8 +12,9 @@ use crate::domain::credential::KeyCredential;
 use crate::domain::id::SessionId;
 use crate::domain::status::StatusIndex;
 
+/// With whether somebody else made the value (`m`), or it was made with something that somebody made (`w`): only then is it looked for on whom it depends.
 macro_rules! select_credential {
-    ($columns:expr, $from:literal) => {
+    ($columns:expr, $from:literal, $where:literal $(,)?) => {
         concat!(
             "SELECT ",
             api_key_columns!(),
@@ -24,20 +25,23 @@ macro_rules! select_credential {
             ", ",
             organization_columns!(),
             $columns,
-            ", e.idx AS status_index FROM api_keys k JOIN service_accounts a ON a.id = k.service_account_id JOIN organizations o ON o.id = a.organization_id JOIN ",
-            $from
+            ", e.idx AS status_index, m.maker_id <> k.service_account_id OR w.made_id IS NOT NULL AS made_by_other FROM api_keys k JOIN service_accounts a ON a.id = k.service_account_id JOIN organizations o ON o.id = a.organization_id JOIN ",
+            $from,
+            " LEFT JOIN makers m ON m.made_id = v.id LEFT JOIN makers w ON w.made_id = m.made_with WHERE ",
+            $where
         )
     };
 }
 
 statements! {
     FIND_CREDENTIAL_BY_HASH =
-        select_credential!("", "api_key_values v ON v.api_key_id = k.id LEFT JOIN status_entries e ON e.grant_id = v.grant_id WHERE v.hash = $1");
+        select_credential!("", "api_key_values v ON v.api_key_id = k.id LEFT JOIN status_entries e ON e.grant_id = v.grant_id", "v.hash = $1");
     FIND_CREDENTIAL_BY_GRANT =
-        select_credential!("", "api_key_values v ON v.api_key_id = k.id LEFT JOIN status_entries e ON e.grant_id = v.grant_id WHERE v.grant_id = $1");
+        select_credential!("", "api_key_values v ON v.api_key_id = k.id LEFT JOIN status_entries e ON e.grant_id = v.grant_id", "v.grant_id = $1");
     FIND_SESSION = select_credential!(
         concat!(", ", session_columns!()),
-        "api_key_values v ON v.api_key_id = k.id JOIN sessions s ON s.grant_id = v.grant_id LEFT JOIN status_entries e ON e.grant_id = s.id WHERE s.id = $1"
+        "api_key_values v ON v.api_key_id = k.id JOIN sessions s ON s.grant_id = v.grant_id LEFT JOIN status_entries e ON e.grant_id = s.id",
+        "s.id = $1"
     );
 }
 
@@ -52,6 +56,7 @@ struct KeyCredentialRow {
     #[sqlx(flatten)]
     value: ValueRow,
     status_index: Option<i64>,
+    made_by_other: Option<bool>,
 }
 
 impl From<KeyCredentialRow> for KeyCredential {
@@ -63,6 +68,8 @@ impl From<KeyCredentialRow> for KeyCredential {
             value: row.value.into(),
             status: row.status_index.map(StatusIndex),
             session: None,
+            made_by_other: row.made_by_other.unwrap_or(false),
+            left_behind: false,
         }
     }
 }

@@ -82,6 +82,7 @@ mod former_name;
 mod invitation;
 mod key_credential;
 mod label;
+mod maker;
 mod organization;
 mod permission;
 mod project;
@@ -110,6 +111,7 @@ pub use dialect::sqlite_directory;
 pub use error::StoreError;
 pub use event_writer::EventWriter;
 pub use invitation::StoredInvitation;
+pub use maker::{LeftBehind, LeftKey, MadeBy, Maker, Root};
 pub use service_account::{AccountCounts, AccountFilter};
 pub use session::{NewSession, SessionHolder};
 pub use signing_key::{SIGNING_KEYS, StoredSigningKey};
@@ -274,6 +276,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("invitation", invitation::STATEMENTS),
         ("key_credential", key_credential::STATEMENTS),
         ("label", label::STATEMENTS),
+        ("maker", maker::STATEMENTS),
         ("organization", organization::STATEMENTS),
         ("permission", permission::STATEMENTS),
         ("project", project::STATEMENTS),

@@ -34,6 +34,7 @@ statements! {
     DELETE_CATALOGUE = "DELETE FROM permissions WHERE organization_id = $1";
     DELETE_SESSIONS = "DELETE FROM sessions WHERE user_id IN (SELECT id FROM users WHERE organization_id = $1)";
     DELETE_INVITATIONS = "DELETE FROM invitations WHERE user_id IN (SELECT id FROM users WHERE organization_id = $1)";
+    DELETE_MAKERS = "DELETE FROM makers WHERE owner_id IN (SELECT id FROM users WHERE organization_id = $1)";
     DELETE_USERS = "DELETE FROM users WHERE organization_id = $1";
     DELETE = "DELETE FROM organizations WHERE id = $1";
     FIND_BY_ID = concat!("SELECT ", organization_columns!(), " FROM organizations o WHERE o.id = $1");
@@ -87,7 +88,7 @@ writes! {
     /// The rows of an organization.
     fn delete_rows_of_organization(id: OrganizationId) [changes id.0] =
         DELETE_MEMBERS(id.0), DELETE_ASSIGNMENTS(id.0), DELETE_TEAMS(id.0), DELETE_ROLES(id.0), DELETE_CATALOGUE(id.0), DELETE_SESSIONS(id.0),
-        DELETE_INVITATIONS(id.0), DELETE_USERS(id.0), DELETE(id.0);
+        DELETE_INVITATIONS(id.0), DELETE_MAKERS(id.0), DELETE_USERS(id.0), DELETE(id.0);
 }
 
 impl Tx {

@@ -246,13 +246,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Ends the sign-ins of a person.
+    /// Ends the sign-ins of a person, and the links that they made.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn delete_sessions(&mut self, user: UserId, now: Timestamp) -> Result<(), StoreError> {
         self.note_change(user.0);
         self.end_status(Ended::User(user), now).await?;
+        self.delete_invitations_of(user.0, now).await?;
         on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE_OF_USER).bind(user.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
 
@@ -266,7 +267,7 @@ impl Tx {
         on!(Engine, &mut self.engine, |tx| sqlx::query(DELETE).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
     }
 
-    /// Ends all sign-ins of someone but this one, or all where there is none to keep.
+    /// Ends all sign-ins of someone but this one, or all where there is none to keep, and the links that were made in them.
     ///
     /// # Errors
     /// Where the database fails.
@@ -274,6 +275,7 @@ impl Tx {
         self.note_change(holder.id());
         let kept = kept.map_or(Uuid::nil(), |kept| kept.0);
         self.end_status_of_others(holder, kept, now).await?;
+        self.delete_invitations_of_other_sessions(holder.id(), kept, now).await?;
         let sql = match holder {
             SessionHolder::User(_) => DELETE_OTHERS_OF_USER,
             SessionHolder::ServiceAccount(_) => DELETE_OTHERS_OF_ACCOUNT,

@@ -15,7 +15,8 @@ use crate::domain::time::Timestamp;
 macro_rules! user_columns {
     () => {
         "u.id AS user_id, u.organization_id AS user_organization_id, u.email AS user_email, u.name AS user_name, u.active AS user_active, \
-         u.password_hash <> '' AS user_has_password, u.created_at AS user_created_at"
+         u.password_hash <> '' AS user_has_password, u.created_at AS user_created_at, \
+         EXISTS (SELECT 1 FROM makers mk WHERE mk.made_id = u.id) AS user_password_by_other"
     };
 }
 pub(super) use user_columns;
@@ -36,6 +37,7 @@ statements! {
     );
     FIND_VERSION = "SELECT password_version FROM users WHERE id = $1";
     UPDATE = "UPDATE users SET email = $2, name = $3, active = $4 WHERE id = $1";
+    DELETE_MAKER = "DELETE FROM makers WHERE made_id = $1";
     DELETE_INVITATION = "DELETE FROM invitations WHERE user_id = $1";
     DELETE = "DELETE FROM users WHERE id = $1";
     REPLACE_PASSWORD_HASH = "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_version = $2";
@@ -57,6 +59,7 @@ struct UserRow {
     user_name: String,
     user_active: bool,
     user_has_password: bool,
+    user_password_by_other: bool,
     user_created_at: i64,
 }
 
@@ -85,6 +88,7 @@ impl From<UserRow> for User {
             name: row.user_name,
             active: row.user_active,
             has_password: row.user_has_password,
+            password_by_other: row.user_password_by_other,
             created_at: Timestamp::from_micros(row.user_created_at),
         }
     }
@@ -92,7 +96,7 @@ impl From<UserRow> for User {
 
 impl From<UserCredentialRow> for UserCredential {
     fn from(row: UserCredentialRow) -> Self {
-        Self { organization: row.organization.into(), user: row.user.into() }
+        Self { organization: row.organization.into(), user: row.user.into(), left_behind: false }
     }
 }
 
@@ -161,8 +165,9 @@ writes! {
     fn lock_user(id: UserId) = LOCK(id.0);
     /// Keeps others from changing the people of an organization until the transaction ends.
     fn lock_users(organization: OrganizationId) = LOCK_ALL(organization.0);
-    /// Replaces a person's password, which ends the link for setting one.
-    fn set_password_hash(user: UserId, hash: &SecretString) = SET_PASSWORD_HASH(user.0, hash.expose_secret()), DELETE_INVITATION(user.0);
+    /// Replaces a person's password by one of their own, which ends the link for setting one.
+    fn set_password_hash(user: UserId, hash: &SecretString) [changes user.0] =
+        SET_PASSWORD_HASH(user.0, hash.expose_secret()), DELETE_INVITATION(user.0), DELETE_MAKER(user.0);
     /// Replaces the hash of a person's password by another of the same password, unless they have got another meanwhile.
     fn replace_password_hash(user: UserId, version: i64, hash: &SecretString) = REPLACE_PASSWORD_HASH(user.0, version, hash.expose_secret());
 }
@@ -206,7 +211,7 @@ impl Tx {
         self.end_status(Ended::User(id), now).await?;
         self.retire_user_email(id, now, None).await?;
         self.delete_access_of_user(id).await?;
-        for sql in [DELETE_SESSIONS_OF, DELETE_INVITATION, DELETE] {
+        for sql in [DELETE_SESSIONS_OF, DELETE_INVITATION, DELETE_MAKER, DELETE] {
             on!(Engine, &mut self.engine, |tx| sqlx::query(sql).bind(id.0).execute(&mut **tx).await.map(drop))?;
         }
         Ok(())

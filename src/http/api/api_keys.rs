@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use governor::clock::{Clock, DefaultClock};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::super::State;
 use super::super::body;
@@ -61,8 +62,11 @@ pub(crate) struct ChangeBody {
     /// Its new name.
     #[schema(value_type = Option<Name>)]
     name: Option<String>,
-    /// false stops it and its tokens with the next request.
+    /// false stops it and its tokens with the next request, and ends what was made with it for others. true of one whose maker may not make it any more makes you its maker.
     active: Option<bool>,
+    /// With `active: false`: the API keys and passwords that were made for others go on working, and you become their maker.
+    #[serde(default)]
+    keep_credentials: bool,
     /// How long it lives from now on; null for ever.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 3650)]
@@ -129,6 +133,11 @@ pub(crate) struct ApiKeyBody {
     expires_at: Option<Timestamp>,
     /// When it was made.
     created_at: Timestamp,
+    /// `service_account` or `user`: who made its value, where that is another than the account itself and is known. The key does no more than they may do now.
+    #[schema(example = "user")]
+    made_by_kind: Option<&'static str>,
+    /// Their id.
+    made_by_id: Option<Uuid>,
     /// When it got its value; null where that is the first.
     rotated_at: Option<Timestamp>,
     #[serde(flatten)]
@@ -147,7 +156,8 @@ pub(crate) struct ApiKeyBody {
 
 impl From<KeyDetails> for ApiKeyBody {
     fn from(details: KeyDetails) -> Self {
-        let KeyDetails { key, current, retained } = details;
+        let KeyDetails { key, current, retained, made_by } = details;
+        let (made_by_kind, made_by_id) = made_by.map(|(kind, id)| (kind.as_str(), id)).unzip();
         let (hint, until, last) = retained.map_or((None, None, None), |old| (Some(old.hint), old.retained_until, old.last_use));
         let (last_at, last_address, last_user_agent) = last.map_or((None, None, None), |last| (Some(last.at), last.address, last.user_agent));
         Self {
@@ -159,6 +169,8 @@ impl From<KeyDetails> for ApiKeyBody {
             compromised_at: key.compromised_at,
             expires_at: current.expires_at,
             created_at: key.created_at,
+            made_by_kind,
+            made_by_id,
             rotated_at: Some(current.created_at).filter(|at| *at != key.created_at),
             last_use: key.last_use.into(),
             retained_hint: hint,
@@ -277,6 +289,7 @@ pub(crate) async fn change(mut call: Call, path: Path<(String, String)>) -> Resu
         active: sent.active,
         expires_in_days: fields.days("expires_in_days", sent.expires_in_days),
         retain_minutes: fields.minutes("retain_minutes", sent.retain_minutes),
+        keep_credentials: sent.keep_credentials,
     };
     fields.finish()?;
     let (account, key) = references(&path);

@@ -162,10 +162,10 @@ pub(crate) async fn export(call: Call) -> Result<HttpResponse, ApiError> {
     }
     let selection = call.state.audit_log.select(&call.caller, query.parse()?)?;
     let (first, rest) = call.state.audit_log.export(call.state.audit_log.until_now(selection)).await?;
-    let log = call.state.audit_log.clone();
+    let (state, caller) = (call.state.clone(), call.caller.clone());
     // The first batch is read before the answer begins, so that a sick database is still a 503. Later on, all that can be done is to break off.
     let lines = stream::try_unfold((VecDeque::from(first), rest), move |(mut batch, mut rest)| {
-        let log = log.clone();
+        let (state, caller) = (state.clone(), caller.clone());
         async move {
             if batch.is_empty() {
                 return Ok(None);
@@ -175,7 +175,9 @@ pub(crate) async fn export(call: Call) -> Result<HttpResponse, ApiError> {
                 serde_json::to_writer(&mut text, &EventBody::from(event)).map_err(|error| ApiError::from_internal(&error))?;
                 text.push(b'\n');
             }
-            (batch, rest) = log.export(rest).await.map(|(next, rest)| (VecDeque::from(next), rest))?;
+            // The caller may take all day, and what they called with may have ended since.
+            state.audit_log.require_read(&state.authenticator.authenticate_again(&caller).await?)?;
+            (batch, rest) = state.audit_log.export(rest).await.map(|(next, rest)| (VecDeque::from(next), rest))?;
             Ok::<_, ApiError>(Some((Bytes::from(text), (batch, rest))))
         }
     });

@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::last_use::LastUseBody;
-use crate::service::Impact;
+use crate::service::{Impact, LeftBehindCount};
 
 /// Who uses an account or key.
 #[derive(Serialize, ToSchema)]
@@ -23,6 +23,26 @@ pub(crate) struct ImpactBody {
     outstanding_tokens: i64,
     #[serde(flatten)]
     last_use: LastUseBody,
+    #[serde(flatten)]
+    left_behind: LeftBehindBody,
+}
+
+/// What would end with it, because it was made for others with it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeftBehind)]
+pub(crate) struct LeftBehindBody {
+    /// API keys of other service accounts.
+    #[schema(example = 0)]
+    api_keys_made_for_others: usize,
+    /// Passwords of users, who need a link for another.
+    #[schema(example = 0)]
+    passwords_set_for_others: usize,
+}
+
+impl From<LeftBehindCount> for LeftBehindBody {
+    fn from(count: LeftBehindCount) -> Self {
+        Self { api_keys_made_for_others: count.api_keys, passwords_set_for_others: count.passwords }
+    }
 }
 
 /// Whom tokens were obtained for.
@@ -48,6 +68,7 @@ impl From<Impact> for ImpactBody {
             receivers_24h: receivers.map(|it| Receiver { kind: it.kind, name: it.name, exchanges: it.exchanges }).collect(),
             outstanding_tokens: impact.outstanding_tokens,
             last_use: impact.last_use.into(),
+            left_behind: impact.left_behind.into(),
         }
     }
 }

@@ -69,8 +69,11 @@ pub(crate) struct ChangeBody {
     /// For people: at most 1,000 characters.
     #[schema(max_length = 1000)]
     description: Option<String>,
-    /// false stops all its keys and their tokens with the next request.
+    /// false stops all its keys and their tokens with the next request, and ends what it made for others.
     active: Option<bool>,
+    /// With `active: false`: the API keys and passwords that were made for others go on working, and you become their maker.
+    #[serde(default)]
+    keep_credentials: bool,
     /// All labels that it is to have.
     #[schema(value_type = Option<Labels>)]
     labels: Option<BTreeMap<String, String>>,
@@ -105,6 +108,25 @@ pub(crate) struct ListQuery {
     /// Only those with a key that expires before then.
     #[schema(value_type = Option<Timestamp>)]
     expiring_before: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DeletionQuery)]
+pub(crate) struct DeletionQuery {
+    /// With true, the API keys and passwords that were made for others go on working, and you become their maker.
+    #[schema(value_type = Option<bool>)]
+    keep_credentials: Option<String>,
+}
+
+impl DeletionQuery {
+    /// Whether the caller keeps what was made for others.
+    pub(crate) fn keep(&self) -> Result<bool, ApiError> {
+        let mut fields = Fields::default();
+        let keep = fields.boolean("keep_credentials", self.keep_credentials.as_deref());
+        fields.finish()?;
+        Ok(keep.unwrap_or(false))
+    }
 }
 
 /// A service account.
@@ -210,6 +232,7 @@ pub(crate) async fn change(mut call: Call, account: Path<String>) -> Result<Http
         active: sent.active,
         labels: fields.labels(sent.labels),
         claims: fields.claims(sent.claims),
+        keep_credentials: sent.keep_credentials,
     };
     fields.finish()?;
     let account = Reference::from(account.as_str());
@@ -218,7 +241,8 @@ pub(crate) async fn change(mut call: Call, account: Path<String>) -> Result<Http
 }
 
 pub(crate) async fn delete(call: Call, account: Path<String>) -> Result<HttpResponse, ApiError> {
-    call.state.management.delete_account(&call.caller, &Reference::from(account.as_str()), call.origin.clone()).await?;
+    let keep = call.query::<DeletionQuery>().await?.keep()?;
+    call.state.management.delete_account(&call.caller, &Reference::from(account.as_str()), keep, call.origin.clone()).await?;
     Ok(call.done().await)
 }
 

@@ -12,7 +12,9 @@ use super::super::credential::{Call, origin};
 use super::super::error::ApiError;
 use super::created;
 use super::fields::Fields;
+pub(crate) use super::impact::LeftBehindBody;
 use super::page::{Asked, Items};
+use super::service_accounts::DeletionQuery;
 use crate::domain::api_key::RawApiKey;
 use crate::domain::entity::User;
 use crate::domain::id::{OrganizationId, Reference, UserId};
@@ -48,8 +50,11 @@ pub(crate) struct ChangeBody {
     /// What they are called.
     #[schema(max_length = 100)]
     name: Option<String>,
-    /// false ends their sign-ins and tokens.
+    /// false ends their sign-ins and tokens, and what they made for others.
     active: Option<bool>,
+    /// With `active: false`: the API keys and passwords that were made for others go on working, and you become their maker.
+    #[serde(default)]
+    keep_credentials: bool,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -117,7 +122,7 @@ pub(crate) struct UserBody {
 
 impl From<User> for UserBody {
     fn from(user: User) -> Self {
-        let User { id, organization_id, email, name, active, has_password, created_at } = user;
+        let User { id, organization_id, email, name, active, has_password, created_at, .. } = user;
         Self { id, organization_id, email, name, active, invited: !has_password, created_at }
     }
 }
@@ -201,6 +206,7 @@ pub(crate) async fn change(mut call: Call, user: Path<String>) -> Result<HttpRes
         email: fields.optional("email", sent.email.as_deref(), Email::parse),
         name: fields.optional("name", sent.name.as_deref(), name),
         active: sent.active,
+        keep_credentials: sent.keep_credentials,
     };
     fields.finish()?;
     let changed = call.state.management.update_user(&call.caller, &Reference::from(user.as_str()), change, call.origin.clone()).await?;
@@ -208,8 +214,13 @@ pub(crate) async fn change(mut call: Call, user: Path<String>) -> Result<HttpRes
 }
 
 pub(crate) async fn delete(call: Call, user: Path<String>) -> Result<HttpResponse, ApiError> {
-    call.state.management.delete_user(&call.caller, &Reference::from(user.as_str()), call.origin.clone()).await?;
+    let keep = call.query::<DeletionQuery>().await?.keep()?;
+    call.state.management.delete_user(&call.caller, &Reference::from(user.as_str()), keep, call.origin.clone()).await?;
     Ok(call.done().await)
+}
+
+pub(crate) async fn impact(call: Call, user: Path<String>) -> Result<Json<LeftBehindBody>, ApiError> {
+    Ok(Json(call.state.management.left_by_user(&call.caller, &Reference::from(user.as_str())).await?.into()))
 }
 
 pub(crate) async fn invite(call: Call, user: Path<String>) -> Result<HttpResponse, ApiError> {

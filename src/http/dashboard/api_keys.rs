@@ -9,7 +9,7 @@ use super::super::api::api_keys::{IMPORTED, parse_hash, parse_hint};
 use super::super::api::fields::Fields;
 use super::super::body::Form;
 use super::super::error::ApiError;
-use super::confirm::Question;
+use super::confirm::{Question, keeps};
 use super::edit::{Edit, Text};
 use super::ending::{COMPROMISE_KEY, DEACTIVATE_KEY, DELETE_KEY, END_TOKENS_OF_KEY, Ending};
 use super::expiration::Expiration;
@@ -23,7 +23,7 @@ use crate::domain::api_key::RawApiKey;
 use crate::domain::entity::{KeyDetails, KeyValue, ServiceAccount};
 use crate::domain::id::{ApiKeyId, Reference};
 use crate::domain::name::Name;
-use crate::service::{KeyChange, NewKey, NewKeyValue};
+use crate::service::{KeyChange, NewKey, NewKeyValue, Standing};
 use crate::store::Holder;
 
 /// From so many days before its end on, a key is said to expire soon.
@@ -46,6 +46,8 @@ pub(super) struct KeyRow {
     pub(super) old: Option<OldValue>,
     pub(super) may_rotate: bool,
     pub(super) may_activate: bool,
+    /// Whether the visitor may become its maker, so that it does all that its account may.
+    pub(super) may_adopt: bool,
     pub(super) may_deactivate: bool,
     pub(super) may_compromise: bool,
 }
@@ -72,7 +74,7 @@ fn retained<'a>(visit: &Visit, details: &'a KeyDetails) -> Option<(&'a KeyValue,
 }
 
 impl KeyRow {
-    pub(super) fn new(visit: &Visit, account: &ServiceAccount, details: KeyDetails, rights: Rights) -> Self {
+    pub(super) fn new(visit: &Visit, account: &ServiceAccount, details: KeyDetails, standing: Standing, rights: Rights) -> Self {
         let old = OldValue::of(visit, &details);
         let KeyDetails { key, current, .. } = details;
         let expires = current.expires_at.map(|at| visit.moment(at));
@@ -81,6 +83,8 @@ impl KeyRow {
             _ if compromised => ("bad", "Compromised"),
             _ if !key.active => ("off", "Deactivated"),
             Some(moment) if moment.is_past() => ("bad", "Expired"),
+            _ if standing == Standing::Refused => ("bad", "Maker may no longer"),
+            _ if standing == Standing::Bounded => ("warning", "Limited by its maker"),
             Some(moment) if moment.is_within_days(SOON_DAYS) => ("warning", "Expires soon"),
             _ => ("good", "Active"),
         };
@@ -96,6 +100,7 @@ impl KeyRow {
             old,
             may_rotate: rights.keys && rights.covers && account.active && key.active,
             may_activate: rights.keys && rights.covers && !key.active && !compromised,
+            may_adopt: rights.keys && rights.covers && key.active && standing != Standing::Full,
             may_deactivate: rights.keys && key.active,
             may_compromise: rights.keys && !compromised,
         }
@@ -329,9 +334,10 @@ pub(super) async fn ask_deactivate(visit: Visit, path: KeyPath) -> Result<HttpRe
     ask(&visit, &path, &DEACTIVATE_KEY).await
 }
 
-pub(super) async fn deactivate(visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
+pub(super) async fn deactivate(mut visit: Visit, path: KeyPath) -> Result<HttpResponse, ApiError> {
     let (account, details) = find_key(&visit, &path).await?;
-    update(&visit, &details, KeyChange { active: Some(false), ..KeyChange::default() }).await?;
+    let keep_credentials = keeps(&mut visit).await?;
+    update(&visit, &details, KeyChange { active: Some(false), keep_credentials, ..KeyChange::default() }).await?;
     Ok(visit.done(&path_of(&account), "key_deactivated").await)
 }
 
@@ -339,7 +345,11 @@ fn activation(account: &ServiceAccount, details: &KeyDetails) -> Question {
     let name = &details.key.name;
     Question {
         title: format!("Activate {name}?"),
-        about: vec!["The key works then as before. Tokens from before stay ended.".to_owned()],
+        about: vec![
+            "The key works then as before. Tokens from before stay ended.".to_owned(),
+            "Where whoever made it may not make it any more, you become its maker: they still know it. If they must not use it, rotate the key."
+                .to_owned(),
+        ],
         button: format!("Activate {name}"),
         back: path_of(account),
         back_label: account.name.to_string(),

@@ -10,7 +10,7 @@ use super::used::Used;
 use super::visit::Visit;
 use crate::domain::entity::{KeyDetails, ServiceAccount};
 use crate::domain::id::Reference;
-use crate::service::Page;
+use crate::service::{LeftBehindCount, Page};
 use crate::store::KeyFilter;
 
 /// As many keys as are named; an account has few.
@@ -23,6 +23,19 @@ pub(super) struct Ending {
     icon: &'static str,
     /// What will happen, a sentence each.
     about: &'static [&'static str],
+    /// What becomes of that which was made with it for others.
+    others: Others,
+}
+
+/// What becomes of that which was made with something for others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// It goes on working.
+    Stay,
+    /// It ends, unless the visitor keeps it.
+    EndOrKeep,
+    /// It ends.
+    End,
 }
 
 pub(super) const DEACTIVATE_ACCOUNT: Ending = Ending {
@@ -32,6 +45,7 @@ pub(super) const DEACTIVATE_ACCOUNT: Ending = Ending {
         "Its keys are refused at once, and none of its tokens counts any more: every resource service knows within seconds.",
         "You can activate it again. Its keys work then as before; tokens from before stay ended.",
     ],
+    others: Others::EndOrKeep,
 };
 
 pub(super) const DELETE_ACCOUNT: Ending = Ending {
@@ -41,6 +55,7 @@ pub(super) const DELETE_ACCOUNT: Ending = Ending {
         "The account is deleted for good, with its keys, roles and memberships of teams, and none of its tokens counts any more.",
         "The audit trail keeps what it did. To stop it for a while only, deactivate it instead.",
     ],
+    others: Others::EndOrKeep,
 };
 
 pub(super) const END_TOKENS_OF_ACCOUNT: Ending = Ending {
@@ -50,6 +65,7 @@ pub(super) const END_TOKENS_OF_ACCOUNT: Ending = Ending {
         "All tokens that were obtained with its keys are refused from now on.",
         "Its keys go on working: whatever holds one gets a new token at its next exchange.",
     ],
+    others: Others::Stay,
 };
 
 pub(super) const DEACTIVATE_KEY: Ending = Ending {
@@ -59,6 +75,7 @@ pub(super) const DEACTIVATE_KEY: Ending = Ending {
         "The key is refused at once, and the tokens obtained with it count no more. The account's other keys go on working.",
         "You can activate it again. Tokens from before stay ended.",
     ],
+    others: Others::EndOrKeep,
 };
 
 pub(super) const DELETE_KEY: Ending = Ending {
@@ -66,8 +83,10 @@ pub(super) const DELETE_KEY: Ending = Ending {
     icon: "trash",
     about: &[
         "The key is deleted for good, and the tokens obtained with it count no more. The account's other keys go on working.",
+        "What was made with it for others goes on working. If somebody else may have the key, mark it as compromised instead.",
         "To stop it for a while only, deactivate it instead.",
     ],
+    others: Others::Stay,
 };
 
 pub(super) const END_TOKENS_OF_KEY: Ending = Ending {
@@ -77,6 +96,7 @@ pub(super) const END_TOKENS_OF_KEY: Ending = Ending {
         "All tokens that were obtained with this key are refused from now on.",
         "The key goes on working: whatever holds it gets a new token at its next exchange.",
     ],
+    others: Others::Stay,
 };
 
 pub(super) const COMPROMISE_KEY: Ending = Ending {
@@ -86,6 +106,7 @@ pub(super) const COMPROMISE_KEY: Ending = Ending {
         "For a key that somebody else may have seen. It is refused at once, with its old value and all tokens obtained with it.",
         "It can never be activated again. Make a new key for whatever used this one.",
     ],
+    others: Others::End,
 };
 
 #[derive(Template)]
@@ -101,6 +122,8 @@ struct View<'a> {
     /// Of an account: its keys that work.
     keys: Vec<String>,
     uses: Uses,
+    left: LeftBehindCount,
+    may_keep: bool,
 }
 
 /// Who uses it.
@@ -120,6 +143,14 @@ impl Ending {
     pub(super) async fn ask(&self, visit: &Visit, account: &ServiceAccount, key: Option<&KeyDetails>) -> Result<HttpResponse, ApiError> {
         let named = |name: &str| self.what.replace("{}", name);
         let what = key.map_or_else(|| named(account.name.as_str()), |details| named(details.key.name.as_str()));
+        let left = match self.others {
+            Others::Stay => LeftBehindCount::default(),
+            Others::EndOrKeep | Others::End => {
+                let key = key.map(|details| Reference::Id(details.key.id.0));
+                let (caller, id) = (&visit.call.caller, Reference::Id(account.id.0));
+                visit.management().left_by_account(caller, &id, key.as_ref(), self.others == Others::End).await?
+            }
+        };
         let keys = if key.is_some() { Vec::new() } else { keys_that_work(visit, account).await? };
         visit.show(&View {
             frame: &visit.frame,
@@ -131,6 +162,8 @@ impl Ending {
             account,
             keys,
             uses: uses(visit, account, key).await?,
+            left,
+            may_keep: self.others == Others::EndOrKeep,
         })
     }
 }

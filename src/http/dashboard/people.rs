@@ -12,7 +12,7 @@ use super::super::api::users;
 use super::super::body::Form;
 use super::super::error::ApiError;
 use super::activity::{self, Activity};
-use super::confirm::Question;
+use super::confirm::{Question, keeps};
 use super::edit::{Edit, Text};
 use super::frame::Frame;
 use super::given::{self, GivenList, GivenRow};
@@ -24,7 +24,7 @@ use crate::domain::entity::{Team, User};
 use crate::domain::id::Reference;
 use crate::domain::name::{Email, Invalid};
 use crate::domain::permission::Permission;
-use crate::service::{AssignmentQuery, HolderReference, Invitation, NewUser, Page, UserChange};
+use crate::service::{AssignmentQuery, HolderReference, Invitation, LeftBehindCount, NewUser, Page, UserChange};
 use crate::store::{Holder, UserFilter};
 
 /// `show=` and what the tab is called.
@@ -208,6 +208,7 @@ pub(super) async fn save(mut visit: Visit, user: Path<String>) -> Result<HttpRes
             email: fields.optional("email", edit.changed("email"), Email::parse),
             name: fields.optional("name", edit.changed("name"), users::name),
             active: None,
+            keep_credentials: false,
         };
         fields.finish()?;
         change(&visit, &user, wanted).await
@@ -308,19 +309,22 @@ fn deactivation(user: &User) -> Question {
     question(user, format!("Deactivate {}?", user.email), format!("Deactivate {}", user.email), true, &about)
 }
 
+/// How much they leave behind.
+async fn left_by(visit: &Visit, user: &User) -> Result<LeftBehindCount, ApiError> {
+    Ok(visit.management().left_by_user(&visit.call.caller, &Reference::Id(user.id.0)).await?)
+}
+
 pub(super) async fn confirm_deactivate(visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
-    deactivation(&find(&visit, &user).await?).ask(&visit)
-}
-
-async fn set_active(visit: &Visit, user: &User, active: bool) -> Result<User, ApiError> {
-    change(visit, user, UserChange { active: Some(active), ..UserChange::default() }).await
-}
-
-pub(super) async fn deactivate(visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
     let user = find(&visit, &user).await?;
-    match set_active(&visit, &user, false).await {
+    deactivation(&user).ask_leaving(&visit, left_by(&visit, &user).await?)
+}
+
+pub(super) async fn deactivate(mut visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
+    let user = find(&visit, &user).await?;
+    let keep_credentials = keeps(&mut visit).await?;
+    match change(&visit, &user, UserChange { active: Some(false), keep_credentials, ..UserChange::default() }).await {
         Ok(_) => Ok(visit.done(&format!("/people/{}", user.id), "person_deactivated").await),
-        Err(error) => deactivation(&user).refuse(&visit, error),
+        Err(error) => deactivation(&user).refuse_leaving(&visit, error, left_by(&visit, &user).await?),
     }
 }
 
@@ -335,7 +339,7 @@ pub(super) async fn confirm_activate(visit: Visit, user: Path<String>) -> Result
 
 pub(super) async fn activate(visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
     let user = find(&visit, &user).await?;
-    match set_active(&visit, &user, true).await {
+    match change(&visit, &user, UserChange { active: Some(true), ..UserChange::default() }).await {
         Ok(_) => Ok(visit.done(&format!("/people/{}", user.id), "activated").await),
         Err(error) => activation(&user).refuse(&visit, error),
     }
@@ -351,13 +355,15 @@ fn deletion(user: &User) -> Question {
 }
 
 pub(super) async fn confirm_delete(visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
-    deletion(&find(&visit, &user).await?).ask(&visit)
+    let user = find(&visit, &user).await?;
+    deletion(&user).ask_leaving(&visit, left_by(&visit, &user).await?)
 }
 
-pub(super) async fn delete(visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn delete(mut visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
     let user = find(&visit, &user).await?;
-    match visit.management().delete_user(&visit.call.caller, &Reference::Id(user.id.0), visit.call.origin.clone()).await {
+    let keep = keeps(&mut visit).await?;
+    match visit.management().delete_user(&visit.call.caller, &Reference::Id(user.id.0), keep, visit.call.origin.clone()).await {
         Ok(()) => Ok(visit.done("/people", "deleted").await),
-        Err(error) => deletion(&user).refuse(&visit, error.into()),
+        Err(error) => deletion(&user).refuse_leaving(&visit, error.into(), left_by(&visit, &user).await?),
     }
 }

@@ -14,6 +14,7 @@ use super::super::error::ApiError;
 use super::activity::{self, Activity};
 use super::api_keys::KeyRow;
 use super::chart::{self, Chart};
+use super::confirm::keeps;
 use super::edit::{Edit, Text};
 use super::ending::{DEACTIVATE_ACCOUNT, DELETE_ACCOUNT, END_TOKENS_OF_ACCOUNT};
 use super::frame::Frame;
@@ -109,6 +110,8 @@ pub(super) async fn show(visit: Visit, account: Path<String>) -> Result<HttpResp
         (None, Vec::new())
     };
     let keys: Vec<_> = page.items.iter().map(|details| details.key.id).collect();
+    let standings = visit.management().list_standings(&account, &page.items).await?;
+    let rows = page.items.into_iter().zip(standings).map(|(details, standing)| KeyRow::new(&visit, &account, details, standing, rights)).collect();
     visit.show(&AccountView {
         frame: &visit.frame,
         rights,
@@ -116,7 +119,7 @@ pub(super) async fn show(visit: Visit, account: Path<String>) -> Result<HttpResp
         used: Used::new(&visit, account.last_use.as_ref()),
         claims: (account.claims != CustomClaims::default()).then(|| pretty(&account.claims)),
         chart: chart::of_account(&visit, &account).await?,
-        keys: page.items.into_iter().map(|details| KeyRow::new(&visit, &account, details, rights)).collect(),
+        keys: rows,
         pager: Pager::new(&path_of(&account), &[], "cursor", query.cursor.as_deref(), page.next_cursor.as_deref()),
         given,
         through,
@@ -187,6 +190,7 @@ fn parse_change(edit: &Edit) -> Result<AccountChange, ApiError> {
         active: None,
         labels: fields.labels(labels),
         claims: fields.claims(claims),
+        keep_credentials: false,
     };
     fields.finish()?;
     Ok(change)
@@ -262,9 +266,10 @@ pub(super) async fn ask_deactivate(visit: Visit, account: Path<String>) -> Resul
     DEACTIVATE_ACCOUNT.ask(&visit, &account, None).await
 }
 
-pub(super) async fn deactivate(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn deactivate(mut visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
     let account = find(&visit, &account).await?;
-    update(&visit, &account, AccountChange { active: Some(false), ..AccountChange::default() }).await?;
+    let keep_credentials = keeps(&mut visit).await?;
+    update(&visit, &account, AccountChange { active: Some(false), keep_credentials, ..AccountChange::default() }).await?;
     Ok(visit.done(&path_of(&account), "deactivated").await)
 }
 
@@ -290,9 +295,10 @@ pub(super) async fn ask_delete(visit: Visit, account: Path<String>) -> Result<Ht
     DELETE_ACCOUNT.ask(&visit, &account, None).await
 }
 
-pub(super) async fn delete(visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn delete(mut visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
     let account = find(&visit, &account).await?;
-    visit.management().delete_account(&visit.call.caller, &Reference::Id(account.id.0), visit.call.origin.clone()).await?;
+    let keep = keeps(&mut visit).await?;
+    visit.management().delete_account(&visit.call.caller, &Reference::Id(account.id.0), keep, visit.call.origin.clone()).await?;
     Ok(visit.done("/service-accounts", "deleted").await)
 }
 

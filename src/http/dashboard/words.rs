@@ -34,6 +34,8 @@ fn in_words(action: Action) -> &'static str {
         Action::ApiKeyDelete => "deleted the API key",
         Action::ApiKeyRevokeTokens => "ended the tokens of the API key",
         Action::ApiKeyCompromise => "reported as leaked the API key",
+        Action::CredentialEnd => "ended what was made for others by",
+        Action::CredentialAdopt => "became the maker of what was made for others by",
         Action::UserCreate => "made known the person",
         Action::UserUpdate => "changed the person",
         Action::UserDelete => "deleted the person",

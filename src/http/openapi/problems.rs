@@ -18,8 +18,10 @@ pub(super) const CREDENTIAL: &[&str] = &[
     "api_key_inactive",
     "api_key_expired",
     "api_key_rotated",
+    "api_key_left_behind",
     "service_account_inactive",
     "user_inactive",
+    "password_left_behind",
     "api_key_direct_use_disabled",
 ];
 
@@ -32,8 +34,10 @@ pub(super) const EXCHANGE: &[&str] = &[
     "api_key_inactive",
     "api_key_expired",
     "api_key_rotated",
+    "api_key_left_behind",
     "service_account_inactive",
     "user_inactive",
+    "password_left_behind",
     "access_denied",
     "too_many_requests",
 ];

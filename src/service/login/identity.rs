@@ -3,9 +3,12 @@
 use secrecy::SecretString;
 
 use super::{Login, LoginError, Presented, Subject};
+use crate::domain::access::Access;
 use crate::domain::audit::Origin;
 use crate::domain::credential::UserCredential;
 use crate::domain::name::Email;
+use crate::service::makers::password_counts;
+use crate::store::Holder;
 
 /// Why nobody was identified, and whom the caller claimed to be, where that is someone.
 pub(super) struct Unidentified {
@@ -50,9 +53,16 @@ impl Login {
         }
         let matches = compared?;
         match stored {
-            Some(stored) if matches => {
+            Some(mut stored) if matches => {
                 if let Some(guessed) = &guessed {
                     self.guesses.forget(guessed);
+                }
+                let user = stored.holder.user.id;
+                if stored.holder.user.password_by_other {
+                    let store = &self.context.store;
+                    let owners = Access::of(&store.list_assignments(Holder::User(user)).await?);
+                    let makers = store.list_makers(user.0).await?;
+                    stored.holder.left_behind = !password_counts(owners, &makers, async |holder| store.list_assignments(holder).await).await?;
                 }
                 // Another time will do where there is no turn now.
                 let outdated = self.passwords.is_outdated(&stored.hash);

@@ -149,6 +149,14 @@ impl Subject {
         }
     }
 
+    /// Whether their credential does less than they may: whoever made it may do less.
+    fn is_bounded(&self) -> bool {
+        match self {
+            Self::Key(known) => known.bounded,
+            Self::User { .. } => false,
+        }
+    }
+
     fn check(&self, now: Timestamp) -> Result<(), Refusal> {
         match self {
             Self::Key(known) => known.credential.check(now),
@@ -244,6 +252,7 @@ impl Login {
             None => Held { whole: access.at_hourpass(), parts: access.at_parts_of_hourpass(), narrowed: false },
         };
         match &workspace {
+            Some(_) if held.whole.is_empty() && held.parts.is_empty() && subject.is_bounded() => Err(Refusal::ApiKeyLeftBehind.into()),
             Some(workspace) if held.whole.is_empty() && held.parts.is_empty() => Err(LoginError::AccessDenied(workspace.slug.to_string())),
             _ => Ok(Permitted { workspace, held: narrow(held, scope)? }),
         }

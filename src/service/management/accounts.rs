@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::api_keys::{NewKey, NewKeyValue};
 use super::assignments::{FoundHolder, NewGiven, Spot};
+use super::left_behind::Ended;
 use super::{Changes, Management, ManagementError, Page, name_taken, no, record_of_own, require, require_cover};
 use crate::domain::access::{Access, Place};
 use crate::domain::api_key::RawApiKey;
@@ -18,7 +19,7 @@ use crate::domain::name::{Name, Slug};
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::Caller;
-use crate::store::{AccountFilter, Holder, Tx};
+use crate::store::{AccountFilter, Holder, LeftBehind, Member, Root, Tx};
 
 /// What a new account is to be.
 #[derive(Clone, Debug)]
@@ -64,6 +65,8 @@ pub struct AccountChange {
     pub labels: Option<Labels>,
     /// What its tokens say besides: all of it.
     pub claims: Option<CustomClaims>,
+    /// With deactivation: whether what it made for others goes on working, and the caller becomes its maker.
+    pub keep_credentials: bool,
 }
 
 impl Management {
@@ -106,8 +109,9 @@ impl Management {
         let key = match default_key {
             Some(wanted) => {
                 let raw = self.generate_key();
+                let (value, maker) = (NewKeyValue::from(&raw), caller.maker());
                 let key =
-                    self.insert_key(&mut tx, &account, wanted, NewKeyValue::from(&raw), policy, Action::ApiKeyCreate, caller.actor(), origin).await?;
+                    self.insert_key(&mut tx, &account, wanted, value, policy, Action::ApiKeyCreate, Some(&maker), caller.actor(), origin).await?;
                 Some((key, raw))
             }
             None => None,
@@ -185,7 +189,8 @@ impl Management {
         self.account_of(caller, reference).await
     }
 
-    /// Changes an account. Deactivating it stops all its keys and tokens at once; activating it again revives its keys, but no token from before.
+    /// Changes an account. Deactivating it stops all its keys and tokens at once; activating it again revives its keys, but no token from before. What it made for others ends with
+    /// deactivation, unless the caller keeps that.
     ///
     /// # Errors
     /// Where the caller may not, there is none, or the name is taken.
@@ -196,7 +201,12 @@ impl Management {
         change: AccountChange,
         origin: Origin,
     ) -> Result<ServiceAccount, ManagementError> {
-        let (mut tx, caller, mut account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
+        let (mut tx, caller, mut account, left) = if change.active == Some(false) {
+            self.begin_ending_account(caller, account).await?
+        } else {
+            let (tx, caller, account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
+            (tx, caller, account, LeftBehind::default())
+        };
         if let Some(claims) = change.claims.as_ref().filter(|claims| **claims != account.claims) {
             require_for_claims(&caller, claims)?;
         }
@@ -217,6 +227,9 @@ impl Management {
         tx.update_service_account(&account, now).await.map_err(|error| name_taken(error, &account.name))?;
         if changes.has("active") {
             tx.replace_grants(account.id, now, || SessionId::generate(now, self.sources.random())).await?;
+            if !account.active {
+                self.leave_behind_account(&mut tx, &caller, &account, left, change.keep_credentials, &origin).await?;
+            }
         }
         let organization = Some(account.organization_id);
         let event = self.event(now, organization, caller.actor(), Action::ServiceAccountUpdate, before, origin, changes.into_details());
@@ -225,13 +238,14 @@ impl Management {
         Ok(account)
     }
 
-    /// Deletes an account with its keys and roles, for good.
+    /// Deletes an account with its keys and roles, for good, and with what it made for others; with `keep_credentials`, that goes on working, and the caller becomes its maker.
     ///
     /// # Errors
     /// Where the caller may not, or there is none.
-    pub async fn delete_account(&self, caller: &Caller, account: &Reference, origin: Origin) -> Result<(), ManagementError> {
-        let (mut tx, caller, account) = self.begin_with(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, account).await?;
+    pub async fn delete_account(&self, caller: &Caller, account: &Reference, keep_credentials: bool, origin: Origin) -> Result<(), ManagementError> {
+        let (mut tx, caller, account, left) = self.begin_ending_account(caller, account).await?;
         let held = record_of_own(&mut tx, Holder::ServiceAccount(account.id)).await?;
+        self.leave_behind_account(&mut tx, &caller, &account, left, keep_credentials, &origin).await?;
         tx.delete_service_account(account.id, self.sources.now()).await?;
         let (organization, target) = (Some(account.organization_id), Target::from(&account));
         let details = json!({ "name": account.name, "held": held });
@@ -252,6 +266,31 @@ impl Management {
         tx.insert_event(&event).await?;
         tx.commit().await?;
         Ok(account)
+    }
+
+    /// Begins to deactivate or delete an account.
+    async fn begin_ending_account(&self, caller: &Caller, account: &Reference) -> Result<(Tx, Caller, ServiceAccount, LeftBehind), ManagementError> {
+        require(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, Place::Organization)?;
+        let account = self.account_of(caller, account).await?;
+        let member = Member::ServiceAccount(account.id);
+        let (mut tx, caller, left) = self.begin_ending(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, member, Root::principal(member)).await?;
+        let account = self.account_again(&mut tx, &account).await?;
+        Ok((tx, caller, account, left))
+    }
+
+    /// Ends what an account leaves behind, or has the caller keep it.
+    async fn leave_behind_account(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        account: &ServiceAccount,
+        left: LeftBehind,
+        keep: bool,
+        origin: &Origin,
+    ) -> Result<(), ManagementError> {
+        let (root, organization) = (Root::principal(Member::ServiceAccount(account.id)), account.organization_id);
+        let ended = Ended { root, left, organization, target: Target::from(account), actor: caller.actor(), origin };
+        if keep { self.adopt_left_behind(tx, caller, ended).await } else { self.end_left_behind(tx, ended).await }
     }
 
     /// Makes an account on behalf of `actor`, who was checked before.

@@ -3,19 +3,22 @@
 use std::time::Duration;
 
 use serde_json::json;
+use uuid::Uuid;
 
+use super::left_behind::Ended;
 use super::{Changes, Management, ManagementError, Page, find_key, name_taken, require, require_cover};
-use crate::domain::access::Place;
+use crate::domain::access::{Access, Place};
 use crate::domain::api_key::{ApiKeyHash, RawApiKey};
 use crate::domain::audit::{Action, Actor, Origin, Target};
-use crate::domain::credential::KeyCredential;
+use crate::domain::claims::PrincipalType;
 use crate::domain::entity::{ApiKey, KeyDetails, KeyPolicy, KeyValue, ServiceAccount};
-use crate::domain::id::{ApiKeyId, KeyValueId, Reference, SessionId};
+use crate::domain::id::{ApiKeyId, KeyValueId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::{Invalid, Name};
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::Caller;
-use crate::store::{Holder, KeyFilter, StoreError, Tx};
+use crate::service::makers::judge;
+use crate::store::{Holder, KeyFilter, LeftBehind, Maker, Member, Root, StoreError, Tx};
 
 const SECONDS_A_DAY: u64 = 86_400;
 const SECONDS_A_MINUTE: u64 = 60;
@@ -55,6 +58,8 @@ pub struct KeyChange {
     pub expires_in_days: Option<Option<u16>>,
     /// For how many minutes from now the old value still works; 0 ends it now.
     pub retain_minutes: Option<u32>,
+    /// With deactivation: whether what was made with it for others goes on working, and the caller becomes its maker.
+    pub keep_credentials: bool,
 }
 
 /// How a key is to be rotated.
@@ -115,7 +120,7 @@ impl Management {
             return Err(ManagementError::AccountInactive(account.name));
         }
         let policy = caller.organization().key_policy;
-        let made = self.insert_key(&mut tx, &account, wanted, value, policy, action, caller.actor(), origin).await?;
+        let made = self.insert_key(&mut tx, &account, wanted, value, policy, action, Some(&caller.maker()), caller.actor(), origin).await?;
         tx.commit().await?;
         Ok(made)
     }
@@ -138,7 +143,8 @@ impl Management {
         self.key_of(&account, key).await
     }
 
-    /// Changes a key. Deactivating it stops it and its tokens at once; activating it again revives no token from before.
+    /// Changes a key. Deactivating it stops it and its tokens at once; activating it again revives no token from before. What was made with it for others ends with deactivation, unless the
+    /// caller keeps that. Whoever activates a key whose maker may not make it any more becomes its maker.
     ///
     /// # Errors
     /// Where the caller may not, there is none, the name is taken, the key is compromised, or a time is out of its range.
@@ -150,7 +156,12 @@ impl Management {
         change: KeyChange,
         origin: Origin,
     ) -> Result<KeyDetails, ManagementError> {
-        let (mut tx, caller, account, mut details) = self.begin_with_key(caller, account, key).await?;
+        let (mut tx, caller, account, mut details, left) = if change.active == Some(false) {
+            self.begin_ending_key(caller, account, key, Root::deactivated).await?
+        } else {
+            let (tx, caller, account, details) = self.begin_with_key(caller, account, key).await?;
+            (tx, caller, account, details, LeftBehind::default())
+        };
         // These give the key more life, and whoever holds it with it.
         if change.active == Some(true) || change.expires_in_days.is_some() || change.retain_minutes.is_some_and(|minutes| minutes > 0) {
             require_cover(&mut tx, &caller, Holder::ServiceAccount(account.id), &account.name).await?;
@@ -158,12 +169,19 @@ impl Management {
         let now = self.sources.now();
         let target = target(&details.key);
         let mut changes = Changes::default();
-        let KeyDetails { key, current, retained } = &mut details;
+        let KeyDetails { key, current, retained, made_by } = &mut details;
         if change.active == Some(true) && key.compromised_at.is_some() {
             return Err(ManagementError::KeyCompromised(key.name.clone()));
         }
         changes.set("name", &mut key.name, change.name);
         changes.set("active", &mut key.active, change.active);
+        let adopted = change.active == Some(true) && !self.could_make_again(&mut tx, &account, current).await?;
+        if adopted {
+            let maker = caller.maker();
+            tx.insert_maker_of_value(current.id, key.id, account.id, &maker).await?;
+            *made_by = made_by_other(&account, Some(&maker));
+            changes.set("maker", &mut "somebody who may not make it any more", Some("whoever activated it"));
+        }
         if changes.has("active") {
             for value in [Some(&mut *current), retained.as_mut()].into_iter().flatten() {
                 value.grant = SessionId::generate(now, self.sources.random());
@@ -202,6 +220,15 @@ impl Management {
             tx.update_key_value(account.id, value, now).await?;
         }
         tx.set_next_key_expiry(account.id).await?;
+        if changes.has("active") && !details.key.active {
+            let (root, organization) = (Root::deactivated(details.key.id, account.id), account.organization_id);
+            let ended = Ended { root, left, organization, target: target.clone(), actor: caller.actor(), origin: &origin };
+            if change.keep_credentials {
+                self.adopt_left_behind(&mut tx, &caller, ended).await?;
+            } else {
+                self.end_left_behind(&mut tx, ended).await?;
+            }
+        }
         let details_of_change = changes.into_details();
         let organization = Some(account.organization_id);
         tx.insert_event(&self.event(now, organization, caller.actor(), Action::ApiKeyUpdate, target, origin, details_of_change)).await?;
@@ -259,14 +286,17 @@ impl Management {
         old.retained_until = Some(old.expires_at.map_or(until, |expiry| expiry.min(until)));
         tx.delete_retained_value(key.id, now).await?;
         tx.update_key_value(account.id, &old, now).await?;
-        tx.insert_key_value(key.id, &current, &raw.hash()).await?;
+        // Whoever rotates it knows the new value; the old one is judged by its own maker.
+        let maker = caller.maker();
+        tx.insert_key_value(&key, &current, &raw.hash(), Some(&maker)).await?;
         tx.set_next_key_expiry(account.id).await?;
         let record =
             json!({ "hint": current.hint, "expires_at": current.expires_at, "retained_until": old.retained_until, "service_account": account.name });
         let organization = Some(account.organization_id);
         tx.insert_event(&self.event(now, organization, caller.actor(), Action::ApiKeyRotate, target(&key), origin, record)).await?;
         tx.commit().await?;
-        Ok((KeyDetails { key, current, retained: Some(old) }, raw))
+        let made_by = made_by_other(&account, Some(&maker));
+        Ok((KeyDetails { key, current, retained: Some(old), made_by }, raw))
     }
 
     /// Deletes a key, for good.
@@ -309,10 +339,12 @@ impl Management {
     /// # Errors
     /// Where the caller may not, or there is none.
     pub async fn compromise_key(&self, caller: &Caller, account: &Reference, key: &Reference, origin: Origin) -> Result<KeyDetails, ManagementError> {
-        let (mut tx, caller, account, mut details) = self.begin_with_key(caller, account, key).await?;
+        let (mut tx, caller, account, mut details, left) = self.begin_ending_key(caller, account, key, |key, _| Root::compromised(key)).await?;
         // Marked again, there is nothing to do and nothing to record.
         if details.key.compromised_at.is_none() {
-            self.mark_compromised(&mut tx, &account, &mut details, caller.actor(), origin, "reported_by_manager").await?;
+            let (root, organization) = (Root::compromised(details.key.id), account.organization_id);
+            let ended = Ended { root, left, organization, target: target(&details.key), actor: caller.actor(), origin: &origin };
+            self.mark_compromised(&mut tx, &account, &mut details, ended, "reported_by_manager").await?;
             tx.commit().await?;
         }
         Ok(details)
@@ -324,17 +356,23 @@ impl Management {
     /// Where it is no key of this server.
     pub async fn report_key(&self, raw: &RawApiKey, origin: Origin) -> Result<(), ManagementError> {
         let found = self.store.find_key_credential(&raw.hash()).await?.ok_or(ManagementError::UnknownKey)?;
-        let mut tx = self.store.begin().await?;
-        let account = tx.lock_service_account(found.account.organization_id, found.account.id).await?.ok_or(ManagementError::UnknownKey)?;
+        // A current value ends the key, whatever becomes of it meanwhile: what was made with any of its values is looked for.
+        let whole = found.value.retained_until.is_none();
+        let root = if whole { Root::compromised(found.key.id) } else { Root::compromised_value(found.value.id) };
+        let (mut tx, left) = self.begin_ending_reported(&found.account, root).await?;
+        let account = tx.find_service_account_by_id(found.account.organization_id, found.account.id.0).await?;
+        let account = account.ok_or(ManagementError::UnknownKey)?;
         let mut details = find_key(&mut tx, &account, found.key.id).await?;
         if details.key.compromised_at.is_some() {
             return Ok(());
         }
-        let actor = Actor::from(&found);
-        if details.current.id == found.value.id {
-            self.mark_compromised(&mut tx, &account, &mut details, actor, origin, "presented").await?;
-        } else {
-            self.end_retained(&mut tx, &account, details, &found, origin).await?;
+        let (organization, target) = (account.organization_id, target(&details.key));
+        let ended = Ended { root, left, organization, target, actor: Actor::from(&found), origin: &origin };
+        match (whole, details.current.id == found.value.id) {
+            (true, true) => self.mark_compromised(&mut tx, &account, &mut details, ended, "presented").await?,
+            (false, false) => self.end_retained(&mut tx, &account, details, found.value.id, ended).await?,
+            // It was rotated meanwhile, so that something else is to end.
+            _ => return Err(StoreError::changed_meanwhile().into()),
         }
         Ok(tx.commit().await?)
     }
@@ -344,8 +382,7 @@ impl Management {
         tx: &mut Tx,
         account: &ServiceAccount,
         details: &mut KeyDetails,
-        actor: Actor,
-        origin: Origin,
+        ended: Ended<'_>,
         how: &'static str,
     ) -> Result<(), ManagementError> {
         let now = self.sources.now();
@@ -357,6 +394,8 @@ impl Management {
         self.replace_grants(tx, details, now).await?;
         tx.update_api_key(&details.key).await?;
         tx.set_next_key_expiry(account.id).await?;
+        let (actor, origin) = (ended.actor.clone(), ended.origin.clone());
+        self.end_left_behind(tx, ended).await?;
         let record = json!({ "how": how, "service_account": account.name });
         let organization = Some(account.organization_id);
         Ok(tx.insert_event(&self.event(now, organization, actor, Action::ApiKeyCompromise, target(&details.key), origin, record)).await?)
@@ -368,21 +407,26 @@ impl Management {
         tx: &mut Tx,
         account: &ServiceAccount,
         mut details: KeyDetails,
-        reported: &KeyCredential,
-        origin: Origin,
+        reported: KeyValueId,
+        ended: Ended<'_>,
     ) -> Result<(), ManagementError> {
         let now = self.sources.now();
-        let live = |value: &&mut KeyValue| value.id == reported.value.id && value.retained_until.is_some_and(|end| end > now);
+        let (actor, origin) = (ended.actor.clone(), ended.origin.clone());
+        // Also where the value is over by now: what was made with it is not.
+        self.end_left_behind(tx, ended).await?;
+        let live = |value: &&mut KeyValue| value.id == reported && value.retained_until.is_some_and(|end| end > now);
         let Some(value) = details.retained.as_mut().filter(live) else { return Ok(()) };
         value.retained_until = value.retained_until.map(|end| end.min(now));
         value.grant = SessionId::generate(now, self.sources.random());
         tx.update_key_value(account.id, value, now).await?;
         let record = json!({ "how": "presented", "ended": "the old value only", "service_account": account.name });
-        let (organization, actor) = (Some(account.organization_id), Actor::from(reported));
+        let organization = Some(account.organization_id);
         Ok(tx.insert_event(&self.event(now, organization, actor, Action::ApiKeyCompromise, target(&details.key), origin, record)).await?)
     }
 
+    /// Ends the tokens that a key yielded, and the links that were made with it.
     async fn replace_grants(&self, tx: &mut Tx, details: &mut KeyDetails, now: Timestamp) -> Result<(), StoreError> {
+        tx.delete_invitations_of(details.key.id.0, now).await?;
         for value in [Some(&mut details.current), details.retained.as_mut()].into_iter().flatten() {
             value.grant = SessionId::generate(now, self.sources.random());
             tx.update_key_value(details.key.service_account_id, value, now).await?;
@@ -400,6 +444,7 @@ impl Management {
         value: NewKeyValue,
         policy: KeyPolicy,
         action: Action,
+        maker: Option<&Maker>,
         actor: Actor,
         origin: Origin,
     ) -> Result<KeyDetails, ManagementError> {
@@ -409,11 +454,37 @@ impl Management {
         let (name, account_id) = (wanted.name, account.id);
         let key = ApiKey { id, service_account_id: account_id, name, active: true, compromised_at: None, created_at: now, last_use: None };
         let current = self.new_value(&value.hint, expires_at, now);
-        tx.insert_api_key(&key, &current, &value.hash).await.map_err(|error| name_taken(error, &key.name))?;
+        tx.insert_api_key(&key, &current, &value.hash, maker).await.map_err(|error| name_taken(error, &key.name))?;
         tx.set_next_key_expiry(account.id).await?;
         let record = json!({ "name": key.name, "hint": current.hint, "expires_at": current.expires_at, "service_account": account.name });
         tx.insert_event(&self.event(now, Some(account.organization_id), actor, action, target(&key), origin, record)).await?;
-        Ok(KeyDetails { key, current, retained: None })
+        Ok(KeyDetails { key, current, retained: None, made_by: made_by_other(account, maker) })
+    }
+
+    /// Begins to end a key, and what was made with it.
+    async fn begin_ending_key(
+        &self,
+        caller: &Caller,
+        account: &Reference,
+        key: &Reference,
+        root: impl Fn(ApiKeyId, ServiceAccountId) -> Root,
+    ) -> Result<(Tx, Caller, ServiceAccount, KeyDetails, LeftBehind), ManagementError> {
+        require(caller, &Permission::API_KEYS_MANAGE, Place::Organization)?;
+        let account = self.account_of(caller, account).await?;
+        let key = self.key_of(&account, key).await?.key.id;
+        let member = Member::ServiceAccount(account.id);
+        let (mut tx, caller, left) = self.begin_ending(caller, &Permission::API_KEYS_MANAGE, member, root(key, account.id)).await?;
+        let account = self.account_again(&mut tx, &account).await?;
+        let details = find_key(&mut tx, &account, key).await?;
+        Ok((tx, caller, account, details, left))
+    }
+
+    /// Whether those who made a value could make it again, so that it does all that its account may.
+    async fn could_make_again(&self, tx: &mut Tx, account: &ServiceAccount, value: &KeyValue) -> Result<bool, StoreError> {
+        let makers = tx.list_makers(value.id.0).await?;
+        let owners = Access::of(&tx.list_assignments(Holder::ServiceAccount(account.id)).await?);
+        let judged = judge(owners, &makers, async |holder| tx.list_assignments(holder).await).await?;
+        Ok(judged.is_some_and(|judged| !judged.bounded))
     }
 
     /// The longest time that an old value of a key is kept.
@@ -448,6 +519,14 @@ impl Management {
         let most = self.rules.max_retention.as_secs() / SECONDS_A_MINUTE;
         ManagementError::OutOfRange("retain_minutes", Invalid(format!("must end at most {most} minutes after the rotation")))
     }
+}
+
+/// Who made a value, where that is another than its account.
+fn made_by_other(account: &ServiceAccount, maker: Option<&Maker>) -> Option<(PrincipalType, Uuid)> {
+    maker.map(|maker| maker.principal).filter(|maker| *maker != Member::ServiceAccount(account.id)).map(|maker| match maker {
+        Member::ServiceAccount(id) => (PrincipalType::ServiceAccount, id.0),
+        Member::User(id) => (PrincipalType::User, id.0),
+    })
 }
 
 fn target(key: &ApiKey) -> Target {

@@ -10,13 +10,14 @@ use crate::domain::access::{Access, Assignment, Level, Place};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::Target;
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
-use crate::domain::credential::Refusal;
+use crate::domain::credential::{KeyCredential, Refusal, UserCredential};
 use crate::domain::entity::Workspace;
 use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId, UserId};
 use crate::domain::name::Invalid;
 use crate::domain::permission::{HOURPASS, Permission};
 use crate::keys::{KeySet, TokenError, inspect};
 use crate::service::Caller;
+use crate::service::makers::{judge, password_counts};
 use crate::store::{Holder, StoreError};
 
 /// Whose access is asked for, and where.
@@ -117,6 +118,8 @@ struct Bearer {
     api_key_id: Option<ApiKeyId>,
     /// Why their credential counts no more.
     refused: Option<Verdict>,
+    /// What they may do with it, where whoever made it may do less than they.
+    bound: Option<Access>,
 }
 
 /// What is asked about a credential.
@@ -178,6 +181,15 @@ impl<'a> Question<'a> {
             }
         }
         self.permission.filter(|_| sources.is_empty()).map(not_held)
+    }
+
+    /// What its owner holds, and those who made it do not, a credential does not do. `exchanged`: it is to be exchanged for a token.
+    fn refusal_of_makers(&self, bound: &Access, catalogue: &[Permission], exchanged: bool) -> Option<Verdict> {
+        let nothing = |id| bound.at_workspace(id, catalogue).is_empty() && bound.at_projects(id, catalogue).is_empty();
+        let refused = self.permission.is_some_and(|permission| !bound.holds(permission, self.place))
+            || exchanged && self.workspace.is_some_and(|workspace| nothing(workspace.id));
+        let why = "its account may do that, but whoever made the key may not, and a key does no more than its maker may; have someone who may rotate it, or activate it again";
+        refused.then(|| (Refusal::ApiKeyLeftBehind.code(), why.to_owned()))
     }
 }
 
@@ -285,6 +297,10 @@ impl Management {
             Some(claims) => question.refusal_of_token(claims, &answer.sources),
             None => question.refusal_of_key(&assignments, &catalogue, &answer.sources),
         });
+        // A workspace goes by what a token says, which was decided when it was issued.
+        let own = question.workspace.is_none() || claims.is_none();
+        let refused =
+            refused.or_else(|| bearer.bound.filter(|_| own).and_then(|bound| question.refusal_of_makers(&bound, &catalogue, claims.is_none())));
         if let Some(claims) = claims {
             answer.audience = Some(claims.aud);
         }
@@ -300,7 +316,8 @@ impl Management {
             let why = "this is not an API key of this server, or not all of it: its checksum does not hold; check that it was copied whole";
             return Ok(Err(("malformed", why.to_owned())));
         }
-        let Some(found) = self.store.find_key_credential(&key.hash()).await? else { return Ok(Err(unknown())) };
+        let Some(mut found) = self.store.find_key_credential(&key.hash()).await? else { return Ok(Err(unknown())) };
+        let bound = self.judge_key(&mut found).await?;
         let refused = found.check(self.sources.now()).err().map(verdict);
         Ok(Ok(Bearer {
             organization: found.organization.id,
@@ -308,7 +325,30 @@ impl Management {
             target: Target::from(&found.account),
             api_key_id: Some(found.key.id),
             refused,
+            bound,
         }))
+    }
+
+    /// Finds out whether those who made a key may still make it, and what it does, where that is less than its account may do.
+    async fn judge_key(&self, found: &mut KeyCredential) -> Result<Option<Access>, StoreError> {
+        if !found.made_by_other {
+            return Ok(None);
+        }
+        let owners = Access::of(&self.store.list_assignments(Holder::ServiceAccount(found.account.id)).await?);
+        let makers = self.store.list_makers(found.value.id.0).await?;
+        let judged = judge(owners, &makers, async |holder| self.store.list_assignments(holder).await).await?;
+        found.left_behind = judged.is_none();
+        Ok(judged.filter(|judged| judged.bounded).map(|judged| judged.access))
+    }
+
+    /// Finds out whether a user's password is one that somebody else set who may not do so any more.
+    async fn judge_password(&self, found: &mut UserCredential) -> Result<(), StoreError> {
+        if found.user.password_by_other {
+            let owners = Access::of(&self.store.list_assignments(Holder::User(found.user.id)).await?);
+            let makers = self.store.list_makers(found.user.id.0).await?;
+            found.left_behind = !password_counts(owners, &makers, async |holder| self.store.list_assignments(holder).await).await?;
+        }
+        Ok(())
     }
 
     async fn bearer_of_token(&self, claims: &AccessTokenClaims) -> Result<Bearer, StoreError> {
@@ -319,13 +359,20 @@ impl Management {
             PrincipalType::ServiceAccount => (Holder::ServiceAccount(ServiceAccountId(subject)), "service_account"),
             PrincipalType::User => (Holder::User(UserId(subject)), "user"),
         };
+        let mut bound = None;
         let refused = match (claims.principal_type, claims.sid) {
             (PrincipalType::ServiceAccount, Some(grant)) => match self.store.find_key_credential_by_sid(grant).await? {
-                Some(found) if found.session.is_none_or(|session| session.is_valid(now)) => found.check(now).err().map(verdict),
+                Some(mut found) if found.session.is_none_or(|session| session.is_valid(now)) => {
+                    bound = self.judge_key(&mut found).await?;
+                    found.check(now).err().map(verdict)
+                }
                 _ => ended(),
             },
             (PrincipalType::User, Some(session)) => match self.store.find_session(session).await? {
-                Some(found) if found.session.is_valid(now) => found.holder.check().err().map(verdict),
+                Some(mut found) if found.session.is_valid(now) => {
+                    self.judge_password(&mut found.holder).await?;
+                    found.holder.check().err().map(verdict)
+                }
                 _ => ended(),
             },
             (_, None) => ended(),
@@ -337,6 +384,7 @@ impl Management {
             target: Target::new(kind, subject, &claims.name),
             api_key_id: claims.api_key_id,
             refused: expired().or(refused),
+            bound,
         })
     }
 

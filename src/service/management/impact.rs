@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Management, ManagementError};
+use super::{LeftBehindCount, Management, ManagementError};
 use crate::domain::entity::LastUse;
-use crate::domain::id::Reference;
+use crate::domain::id::{ApiKeyId, Reference};
 use crate::service::Caller;
-use crate::store::{Exchanges, ExchangesOf};
+use crate::store::{Exchanges, ExchangesOf, Member, Root};
 
 const DAY: Duration = Duration::from_hours(24);
 /// No token lives longer.
@@ -21,6 +21,8 @@ pub struct Impact {
     pub outstanding_tokens: i64,
     /// The last use of whichever kind.
     pub last_use: Option<LastUse>,
+    /// What would end with it: what was made for others.
+    pub left_behind: LeftBehindCount,
 }
 
 impl Management {
@@ -30,6 +32,7 @@ impl Management {
     /// Where the caller may not, or there is none.
     pub async fn impact(&self, caller: &Caller, account: &Reference, key: Option<&Reference>) -> Result<Impact, ManagementError> {
         let account = self.find_account(caller, account).await?;
+        let root = |key: Option<ApiKeyId>| key.map_or(Root::principal(Member::ServiceAccount(account.id)), |key| Root::deactivated(key, account.id));
         let (key, last_use) = match key {
             Some(key) => {
                 let details = self.key_of(&account, key).await?;
@@ -43,6 +46,7 @@ impl Management {
             exchanges: self.store.count_exchanges(of, now.minus(DAY)).await?,
             outstanding_tokens: self.store.count_outstanding_tokens(of, now.minus(LONGEST_TOKEN), now).await?,
             last_use,
+            left_behind: self.count_left_behind(root(key)).await?,
         })
     }
 }

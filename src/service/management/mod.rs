@@ -8,6 +8,7 @@ mod api_keys;
 mod assignments;
 mod explain;
 mod impact;
+mod left_behind;
 mod organizations;
 mod overview;
 mod people;
@@ -47,6 +48,7 @@ pub use assignments::{AssignmentQuery, HolderReference, NewAssignment, NewGiven}
 pub(super) use assignments::{FoundHolder, Spot};
 pub use explain::{AccessAnswer, AccessQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, ReceiverKind};
 pub use impact::Impact;
+pub use left_behind::{LeftBehindCount, Standing};
 pub use organizations::{NewOrganization, OrganizationChange};
 pub use overview::Overview;
 pub use people::{Invitation, NewUser, UserChange};

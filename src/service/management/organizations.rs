@@ -61,7 +61,7 @@ impl Management {
             Some(email) => {
                 let wanted = NewUser { email, name: String::new(), password: None };
                 let user = self.insert_user(&mut tx, organization.id, wanted, caller.actor(), origin.clone()).await?;
-                let invitation = self.insert_invitation(&mut tx, &user, None, caller.actor(), origin.clone()).await?;
+                let invitation = self.insert_invitation(&mut tx, &user, caller.maker(), caller.actor(), origin.clone()).await?;
                 if let Some(role) = built_in("Organization Admin") {
                     let holder = FoundHolder { holder: Holder::User(user.id), target: Target::from(&user) };
                     let given = Given::Role(role.clone());

@@ -3,8 +3,9 @@
 use secrecy::SecretString;
 use serde_json::json;
 
+use super::left_behind::Ended;
 use super::{Changes, Management, ManagementError, Page, no, record_of_own, require, require_cover, taken};
-use crate::domain::access::{Access, Place};
+use crate::domain::access::Place;
 use crate::domain::api_key::{KeyPrefix, RawApiKey};
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::entity::User;
@@ -15,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::service::authentication::AuthenticationError;
 use crate::service::passwords::PasswordError;
 use crate::service::{Caller, Principal};
-use crate::store::{Holder, Member, SessionHolder, StoreError, StoredInvitation, Tx, UserFilter};
+use crate::store::{Holder, LeftBehind, Maker, Member, Root, SessionHolder, StoreError, StoredInvitation, Tx, UserFilter};
 
 /// Someone who is to be made known.
 #[derive(Debug)]
@@ -37,9 +38,11 @@ pub struct UserChange {
     pub name: Option<String>,
     /// Whether they may sign in.
     pub active: Option<bool>,
+    /// With deactivation: whether what they made for others goes on working, and the caller becomes its maker.
+    pub keep_credentials: bool,
 }
 
-/// A link with which a person sets a password, once. Shown this once. It counts as long as whoever made it may do all that the person may.
+/// A link with which a person sets a password, once. Shown this once. It counts as long as whoever made it could make it again.
 #[derive(Debug)]
 pub struct Invitation {
     /// The secret of the link.
@@ -64,10 +67,11 @@ impl Management {
         let invitation = match &hash {
             Some(hash) => {
                 tx.set_password_hash(user.id, hash).await?;
-                user.has_password = true;
+                tx.insert_maker_of_password(user.id, &caller.maker()).await?;
+                (user.has_password, user.password_by_other) = (true, true);
                 None
             }
-            None => Some(self.insert_invitation(&mut tx, &user, Some(caller.principal.member()), caller.actor(), origin).await?),
+            None => Some(self.insert_invitation(&mut tx, &user, caller.maker(), caller.actor(), origin).await?),
         };
         tx.commit().await?;
         Ok((user, invitation))
@@ -91,13 +95,18 @@ impl Management {
         self.find_user_of(caller.organization().id, reference).await
     }
 
-    /// Changes a person. Deactivating ends their sign-ins and their tokens.
+    /// Changes a person. Deactivating ends their sign-ins and their tokens, and what they made for others, unless the caller keeps that.
     ///
     /// # Errors
     /// Where the caller may not, there is none, they may do more than the caller (who would gain by another address or by activating them), the address is
     /// taken, or nobody would be left to administer the organization.
     pub async fn update_user(&self, caller: &Caller, reference: &Reference, change: UserChange, origin: Origin) -> Result<User, ManagementError> {
-        let (mut tx, caller, mut user) = self.begin_with_user(caller, reference).await?;
+        let (mut tx, caller, mut user, left) = if change.active == Some(false) {
+            self.begin_ending_user(caller, reference).await?
+        } else {
+            let (tx, caller, user) = self.begin_with_user(caller, reference).await?;
+            (tx, caller, user, LeftBehind::default())
+        };
         let administrators = tx.count_administrators(user.organization_id).await?;
         let before = Target::from(&user);
         let known_as = user.email.clone();
@@ -119,19 +128,23 @@ impl Management {
         if changes.has("active") || changes.has("email") {
             tx.delete_invitation(user.id).await?;
         }
+        if changes.has("active") && !user.active {
+            self.leave_behind(&mut tx, &caller, &user, left, change.keep_credentials, &origin).await?;
+        }
         self.keep_administrator(&mut tx, user.organization_id, administrators).await?;
         self.finish(tx, &caller, Action::UserUpdate, before, origin, changes.into_details()).await?;
         Ok(user)
     }
 
-    /// Deletes a person with all that they were given, for good.
+    /// Deletes a person with all that they were given, for good, and with what they made for others; with `keep_credentials`, that goes on working, and the caller becomes its maker.
     ///
     /// # Errors
     /// Where the caller may not, there is none, or nobody would be left to administer the organization.
-    pub async fn delete_user(&self, caller: &Caller, reference: &Reference, origin: Origin) -> Result<(), ManagementError> {
-        let (mut tx, caller, user) = self.begin_with_user(caller, reference).await?;
+    pub async fn delete_user(&self, caller: &Caller, reference: &Reference, keep_credentials: bool, origin: Origin) -> Result<(), ManagementError> {
+        let (mut tx, caller, user, left) = self.begin_ending_user(caller, reference).await?;
         let administrators = tx.count_administrators(user.organization_id).await?;
         let held = record_of_own(&mut tx, Holder::User(user.id)).await?;
+        self.leave_behind(&mut tx, &caller, &user, left, keep_credentials, &origin).await?;
         tx.delete_user(user.id, self.sources.now()).await?;
         self.keep_administrator(&mut tx, user.organization_id, administrators).await?;
         self.finish(tx, &caller, Action::UserDelete, Target::from(&user), origin, json!({ "email": user.email, "held": held })).await
@@ -148,7 +161,7 @@ impl Management {
         if !user.active {
             return Err(ManagementError::InUse(format!("{} is deactivated; activate them first", user.email)));
         }
-        let invitation = self.insert_invitation(&mut tx, &user, Some(caller.principal.member()), caller.actor(), origin).await?;
+        let invitation = self.insert_invitation(&mut tx, &user, caller.maker(), caller.actor(), origin).await?;
         tx.commit().await?;
         Ok((user, invitation))
     }
@@ -162,22 +175,19 @@ impl Management {
         let sound =
             |found: Option<StoredInvitation>, now: Timestamp| found.filter(|it| it.expires_at > now).ok_or(ManagementError::InvalidInvitation);
         // First of all: a guess is not to cost a hash of a password.
-        let id = sound(self.store.find_invitation(&hash).await?, self.sources.latest())?.user;
-        let organization = self.store.find_user_credential(id).await?.ok_or(ManagementError::InvalidInvitation)?.organization.id;
+        let found = sound(self.store.find_invitation(&hash).await?, self.sources.latest())?;
+        let id = found.user;
         let password_hash = self.passwords.hash_chosen(password).await?;
-        let mut tx = self.store.begin().await?;
-        tx.lock_user(id).await?;
-        tx.lock_organization(organization).await?;
+        let (mut tx, organization) = self.begin_accepting(&found).await?;
         let now = self.sources.now();
         let invitation = sound(tx.find_invitation(&hash).await?, self.sources.latest())?;
         let credential = tx.find_user_credential(id).await?.ok_or(ManagementError::InvalidInvitation)?;
         credential.check().map_err(AuthenticationError::Refused)?;
         // Whoever made the link has a copy of it. The person may have been given more since, or the maker less.
-        if let Some(maker) = invitation.maker {
-            let makers = Access::of(&tx.list_assignments(maker.holder()).await?);
-            if !makers.covers(&Access::of(&tx.list_assignments(Holder::User(id)).await?)) {
-                return Err(ManagementError::InvalidInvitation);
-            }
+        if let Some(maker) = &invitation.maker
+            && !self.could_invite_again(&mut tx, maker, organization, id).await?
+        {
+            return Err(ManagementError::InvalidInvitation);
         }
         tx.set_password_hash(id, &password_hash).await?;
         tx.delete_sessions(id, now).await?;
@@ -186,7 +196,7 @@ impl Management {
         let event = self.event(now, Some(credential.organization.id), actor, Action::UserSetPassword, target, origin, details);
         tx.insert_event(&event).await?;
         tx.commit().await?;
-        Ok(User { has_password: true, ..credential.user })
+        Ok(User { has_password: true, password_by_other: false, ..credential.user })
     }
 
     /// Replaces the caller's own password and ends their other sign-ins, and one in a browser as well.
@@ -236,6 +246,31 @@ impl Management {
         Ok((tx, caller, user))
     }
 
+    /// Begins to deactivate or delete a person.
+    async fn begin_ending_user(&self, caller: &Caller, reference: &Reference) -> Result<(Tx, Caller, User, LeftBehind), ManagementError> {
+        require(caller, &Permission::USERS_MANAGE, Place::Organization)?;
+        let organization = caller.organization().id;
+        let member = Member::User(self.find_user_of(organization, reference).await?.id);
+        let (mut tx, caller, left) = self.begin_ending(caller, &Permission::USERS_MANAGE, member, Root::principal(member)).await?;
+        let user = tx.find_user_by_id(organization, member.id()).await?.ok_or_else(|| no("user", reference))?;
+        Ok((tx, caller, user, left))
+    }
+
+    /// Ends what a person leaves behind, or has the caller keep it.
+    async fn leave_behind(
+        &self,
+        tx: &mut Tx,
+        caller: &Caller,
+        user: &User,
+        left: LeftBehind,
+        keep: bool,
+        origin: &Origin,
+    ) -> Result<(), ManagementError> {
+        let (root, organization) = (Root::principal(Member::User(user.id)), user.organization_id);
+        let ended = Ended { root, left, organization, target: Target::from(user), actor: caller.actor(), origin };
+        if keep { self.adopt_left_behind(tx, caller, ended).await } else { self.end_left_behind(tx, ended).await }
+    }
+
     pub(super) async fn find_user_of(&self, organization: OrganizationId, reference: &Reference) -> Result<User, ManagementError> {
         let found = match reference {
             Reference::Id(id) => self.store.find_user_by_id(organization, *id).await?,
@@ -256,7 +291,7 @@ impl Management {
         let now = self.sources.now();
         let NewUser { email, name, password } = wanted;
         let id = UserId::generate(now, self.sources.random());
-        let user = User { id, organization_id, email, name, active: true, has_password: false, created_at: now };
+        let user = User { id, organization_id, email, name, active: true, has_password: false, password_by_other: false, created_at: now };
         tx.insert_user(&user).await.map_err(|error| address_taken(error, &user.email))?;
         let by_maker = password.is_some().then_some("set by who made the user");
         let (details, target) = (json!({ "email": user.email, "name": user.name, "password": by_maker }), Target::from(&user));
@@ -269,14 +304,14 @@ impl Management {
         &self,
         tx: &mut Tx,
         user: &User,
-        maker: Option<Member>,
+        maker: Maker,
         actor: Actor,
         origin: Origin,
     ) -> Result<Invitation, ManagementError> {
         let now = self.sources.now();
         let secret = RawApiKey::generate(&KeyPrefix::invitation(), self.sources.random());
         let expires_at = now.plus(self.rules.invitation_lifetime);
-        tx.replace_invitation(&StoredInvitation { user: user.id, maker, expires_at }, &secret.hash(), now).await?;
+        tx.replace_invitation(&StoredInvitation { user: user.id, maker: Some(maker), expires_at }, &secret.hash(), now).await?;
         let (details, target) = (json!({ "expires_at": expires_at }), Target::from(user));
         tx.insert_event(&self.event(now, Some(user.organization_id), actor, Action::UserInvite, target, origin, details)).await?;
         Ok(Invitation { secret, expires_at })
