@@ -18,6 +18,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hourpass::domain::document::DocumentKind;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::keys::{MasterKey, SigningKey};
 use hourpass::store::{Store, StoredSigningKey};
@@ -35,6 +36,8 @@ const LIBRARIES: [(&str, &str); 4] = [
     ("verify_oauth4webapi.mjs", include_str!("interop/verify_oauth4webapi.mjs")),
 ];
 const STATUS_LIST: (&str, &str) = ("status_list.mjs", include_str!("interop/status_list.mjs"));
+
+const BEARERS: [(&str, &str); 2] = [("bearer.py", include_str!("interop/bearer.py")), ("bearer.mjs", include_str!("interop/bearer.mjs"))];
 
 /// 32 bytes in base64.
 const MASTER_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
@@ -348,7 +351,7 @@ on_both_engines! {
             }
             add("of another issuer", token, ("https://other.example.com", audience), 0, &["issuer", "\"iss\"", "'iss'"]);
             // Ours, and signed, but no access token.
-            add("a status list", &list, here, 0, &["typ", "aud"]);
+            add("a status list", &list, here, 0, &["typ", "aud", "iss"]);
             let kid = |token: &str| header(token)["kid"].as_str().unwrap().to_owned();
             let own = published.keys.iter().find(|key| key.get().contains(&kid(token))).unwrap();
             let others: Vec<_> = tokens.values().map(|(token, _)| kid(token)).filter(|other| *other != kid(token)).collect();
@@ -406,6 +409,69 @@ on_both_engines! {
         assert_eq!(ask(database.folder.path(), STATUS_LIST, &given), json!({ "ended": expected(0), "untouched": expected(0) }));
         admin.patch(&keys[0], &json!({ "active": false })).await.expect(200);
         assert_eq!(ask(database.folder.path(), STATUS_LIST, &given), json!({ "ended": expected(1), "untouched": expected(0) }));
+        server.stop();
+    }
+
+    /// Envoy's `jwt_authn` cannot be installed here; with `issuer` and without `audiences` it checks what the mode "issuer" checks.
+    async fn document_presented_as_a_token_is_refused_everywhere(engine: Engine) {
+        let database = engine.database().await;
+        let (server, admin) = serve(&database);
+        let issuer = server.url.as_str();
+        let made = admin.post("/api/v1/service_accounts/ci/api_keys", &json!({ "name": "bearer" })).await.expect(201);
+        let key = made["key"].as_str().unwrap();
+        let anyone = Client::new(issuer);
+        // All that is signed and is no access token.
+        let mut documents = BTreeMap::new();
+        for kind in DocumentKind::ALL {
+            let addresses = match kind {
+                DocumentKind::StatusList => admin.get("/status-lists").await.expect(200)["status_lists"].clone(),
+            };
+            for address in addresses.as_array().unwrap().iter().map(|address| address.as_str().unwrap()) {
+                assert!(address.starts_with(&format!("{issuer}{}/", kind.folder())), "{address}");
+                let document = anyone.get(address.strip_prefix(issuer).unwrap()).await.text;
+                assert_eq!((&header(&document)["typ"], &claims(&document)["aud"]), (&json!(kind.typ()), &json!(address)));
+                documents.insert(address.to_owned(), document);
+            }
+        }
+        assert!(!documents.is_empty());
+
+        let own = anyone.login(key).await.token();
+        let workspace = anyone.post_form("/auth/login", &[("password", key), ("workspace", "default")]).await.token();
+        let receivers = [&own, &workspace].map(|token| {
+            let mut tokens = documents.clone();
+            tokens.insert("good".to_owned(), token.clone());
+            json!({ "audience": claims(token)["aud"], "tokens": tokens })
+        });
+        let modes = json!({ "audience and issuer": ["audience", "issuer"], "audience": ["audience"], "issuer": ["issuer"] });
+        let given = json!({ "issuer": issuer, "receivers": receivers, "modes": modes });
+        for program in BEARERS {
+            let verdicts: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_value(ask(database.folder.path(), program, &given)).unwrap();
+            assert_eq!(verdicts.len(), 3 * 3 * 2, "{verdicts:#?}");
+            for (receiver, verdicts) in verdicts {
+                for (name, verdict) in &verdicts {
+                    assert_eq!(verdict == "accepted", name == "good", "{receiver}, {name}: {verdict}");
+                }
+                assert_eq!(verdicts.len(), documents.len() + 1);
+            }
+        }
+        // Ours: the verifier, and Hourpass's own API.
+        for token in [&own, &workspace] {
+            let audience = claims(token)["aud"].as_str().unwrap().to_owned();
+            let verifier = hourpass_verifier::Verifier::builder(issuer).audience(&audience).build().await.unwrap();
+            verifier.verify(token).await.unwrap();
+            for document in documents.values() {
+                assert_eq!(verifier.verify(document).await.unwrap_err().code(), "wrong_type");
+            }
+        }
+        assert_eq!(anyone.with(&own).get("/users/me").await.status, 200);
+        for document in documents.values() {
+            assert_eq!(anyone.with(document).get("/users/me").await.status, 401);
+        }
+        // And nobody becomes a receiver of documents.
+        for audience in documents.keys().map(String::as_str).chain([issuer, &format!("{issuer}/"), &format!("{issuer}/x")]) {
+            let answer = admin.post("/api/v1/workspaces", &json!({ "slug": "posing", "audience": audience })).await;
+            assert_eq!(answer.problem(), (422, "validation_failed".to_owned()), "{audience}");
+        }
         server.stop();
     }
 }

@@ -212,7 +212,8 @@ on_both_engines! {
         let (head, said) = (header(&list.text), claims(&list.text));
         assert_eq!((&head["typ"], &head["alg"]), (&json!("statuslist+jwt"), &json!("ES256")));
         let now = 1_767_225_600 + 10;
-        assert_eq!((&said["iss"], &said["sub"]), (&json!(app.url), &json!(uri)));
+        // It names no issuer, and nobody but itself as audience, or it would pass for an access token at some receivers.
+        assert_eq!((said.get("iss"), &said["aud"], &said["sub"]), (None, &json!(uri), &json!(uri)));
         assert_eq!((&said["iat"], &said["exp"], &said["ttl"]), (&json!(now), &json!(now + 300), &json!(5)));
         assert_eq!((&said["status_list"]["bits"], &said["status_list"]["aggregation_uri"]), (&json!(1), &json!(format!("{}/status-lists", app.url))));
         assert_eq!(bits(&list.text).len(), 131_072);
@@ -220,6 +221,7 @@ on_both_engines! {
         let keys: JwkSet = serde_json::from_str(&anyone.get("/.well-known/jwks.json").await.text).unwrap();
         let mut validation = Validation::new(Algorithm::ES256);
         validation.validate_exp = false;
+        validation.set_audience(&[&uri]);
         let key = DecodingKey::from_jwk(keys.find(head["kid"].as_str().unwrap()).unwrap()).unwrap();
         jsonwebtoken::decode::<Value>(&list.text, &key, &validation).unwrap();
 

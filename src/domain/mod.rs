@@ -8,6 +8,7 @@ pub mod attributes;
 pub mod audit;
 pub mod claims;
 pub mod credential;
+pub mod document;
 pub mod entity;
 pub mod id;
 pub mod name;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::{DocumentAddress, DocumentKind};
+
 /// How many credentials a list speaks of. Lists have this length from the beginning, whoever is in them, so that their length tells nobody how many there are; what is all
 /// zeros compresses to next to nothing.
 pub const LIST_LENGTH: u32 = 1 << 20;
@@ -33,14 +35,14 @@ impl StatusIndex {
     /// What a token says of it.
     #[must_use]
     pub fn claim(self, issuer: &str) -> Status {
-        Status { status_list: StatusReference { idx: self.position(), uri: list_uri(issuer, self.list()) } }
+        Status { status_list: StatusReference { idx: self.position(), uri: list_address(issuer, self.list()).as_str().to_owned() } }
     }
 }
 
-/// Where a list is served, which is also its `sub`.
+/// The address of list number `list`.
 #[must_use]
-pub fn list_uri(issuer: &str, list: i64) -> String {
-    format!("{issuer}/status-lists/{list}")
+pub fn list_address(issuer: &str, list: i64) -> DocumentAddress {
+    DocumentAddress::new(issuer, DocumentKind::StatusList, &list)
 }
 
 /// The claim `status` (section 6.1).

@@ -3,11 +3,13 @@
 //! May not know: the database, HTTP, who may do what.
 
 mod master;
+mod signed;
 mod signing_key;
 mod status_list;
 mod token;
 
 pub use master::{MasterKey, UnsealError};
+pub use signed::{DocumentHead, mint, sign_document};
 pub use signing_key::{KeyError, KeySet, PublishedKey, SigningKey};
-pub use status_list::{CompressedBits, StatusListClaims, compress, entity_tag, gzip, mint_status_list};
-pub use token::{TokenError, inspect, mint, verify};
+pub use status_list::{CompressedBits, StatusListBody, compress, entity_tag, gzip};
+pub use token::{TokenError, inspect, verify};

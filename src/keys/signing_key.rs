@@ -27,6 +27,9 @@ pub enum KeyError {
     /// The JWK does not go with the private key.
     #[error("the public half of signing key {0} is damaged")]
     Public(String),
+    /// A document that would pass for an access token at some receivers.
+    #[error("a document of type {0} has claims that only an access token may have")]
+    Document(&'static str),
 }
 
 /// A private key, parsed once: jsonwebtoken would parse it anew for every signature.

@@ -1,4 +1,4 @@
-//! Status lists as tokens (draft-ietf-oauth-status-list-21, section 5.1).
+//! What a status list says as a token (draft-ietf-oauth-status-list-21, section 5.1).
 
 use std::io::Write;
 
@@ -9,12 +9,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use serde::Serialize;
 
-use super::signing_key::{KeyError, SigningKey};
-use super::token::compact;
 use crate::domain::status::StatusBits;
-
-/// The `typ` of a status list (section 5.1).
-const TYPE: &str = "statuslist+jwt";
 
 /// Bits as they stand in `lst`: compressed in the format ZLIB (RFC 1950), in base64url (section 4.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,48 +43,26 @@ pub fn entity_tag(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(hash.as_ref().get(..12).unwrap_or_default())
 }
 
-/// What a list says beside its bits. Times are whole seconds since the Unix epoch.
-#[derive(Clone, Debug)]
-pub struct StatusListClaims<'a> {
-    /// The public URL of this Hourpass.
-    pub issuer: &'a str,
-    /// Where the list is served.
-    pub uri: &'a str,
-    /// Where all lists are named (section 9).
-    pub aggregation_uri: &'a str,
-    /// As of when it is right.
-    pub issued_at: i64,
-    /// From when on nobody may go by it.
-    pub expires_at: i64,
-    /// After how many seconds it is to be asked for again.
-    pub ttl: u64,
-}
-
-#[derive(Serialize)]
-struct Payload<'a> {
-    iss: &'a str,
-    sub: &'a str,
-    iat: i64,
-    exp: i64,
+/// What a list says beside what every signed document says (section 5.1).
+#[derive(Debug, Serialize)]
+pub struct StatusListBody<'a> {
     ttl: u64,
     status_list: List<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct List<'a> {
     bits: u8,
     lst: &'a str,
     aggregation_uri: &'a str,
 }
 
-/// Signs a list.
-///
-/// # Errors
-/// Where the cryptographic library refuses.
-pub fn mint_status_list(key: &SigningKey, claims: &StatusListClaims<'_>, bits: &CompressedBits) -> Result<String, KeyError> {
-    let StatusListClaims { issuer, uri, aggregation_uri, issued_at, expires_at, ttl } = *claims;
-    let status_list = List { bits: 1, lst: &bits.0, aggregation_uri };
-    compact(key, TYPE, &Payload { iss: issuer, sub: uri, iat: issued_at, exp: expires_at, ttl, status_list })
+impl<'a> StatusListBody<'a> {
+    /// A list of these bits, to be asked for again after `ttl` seconds. All lists are named at `aggregation_uri` (section 9).
+    #[must_use]
+    pub fn new(bits: &'a CompressedBits, aggregation_uri: &'a str, ttl: u64) -> Self {
+        Self { ttl, status_list: List { bits: 1, lst: &bits.0, aggregation_uri } }
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,13 @@
 //! Access tokens: RFC 9068 in JWS compact form (RFC 7515, section 7.1).
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Header, Validation, decode, decode_header};
-use serde::Serialize;
+use jsonwebtoken::{Validation, decode, decode_header};
 
-use super::signing_key::{KeyError, KeySet, SigningKey, jws};
+use super::signing_key::{KeySet, jws};
 use crate::domain::claims::AccessTokenClaims;
 use crate::domain::time::Timestamp;
 
 /// The `typ` of an access token (RFC 9068, section 2.1).
-const TYPE: &str = "at+jwt";
+pub(super) const TYPE: &str = "at+jwt";
 /// Longer texts are not looked at: the exchange issues none of half that length.
 const MAX_LENGTH: usize = 16 * 1024;
 
@@ -29,27 +26,6 @@ pub enum TokenError {
     /// Its time is over.
     #[error("expired")]
     Expired,
-}
-
-/// Signs an access token.
-///
-/// # Errors
-/// Where the cryptographic library refuses.
-pub fn mint(key: &SigningKey, claims: &AccessTokenClaims) -> Result<String, KeyError> {
-    compact(key, TYPE, claims)
-}
-
-/// Signs a JWT of this `typ`.
-pub(super) fn compact(key: &SigningKey, typ: &str, claims: &impl Serialize) -> Result<String, KeyError> {
-    let mut header = Header::new(jws(key.algorithm()));
-    header.typ = Some(typ.to_owned());
-    header.kid = Some(key.kid().to_owned());
-    let part = |json: serde_json::Result<Vec<u8>>| json.map(|json| URL_SAFE_NO_PAD.encode(json)).map_err(|_| KeyError::Crypto(key.algorithm()));
-    let mut token = format!("{}.{}", part(serde_json::to_vec(&header))?, part(serde_json::to_vec(claims))?);
-    let signature = key.sign(token.as_bytes())?;
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-    Ok(token)
 }
 
 /// Checks an access token that was presented to Hourpass itself: `typ`, key, signature, `iss`, `aud`, `exp`.
@@ -98,7 +74,9 @@ mod tests {
     use crate::domain::claims::PrincipalType;
     use crate::domain::id::{OrganizationId, TokenId};
     use crate::domain::signing::SigningAlgorithm;
-    use crate::keys::PublishedKey;
+    use crate::keys::{PublishedKey, SigningKey, mint};
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
     use uuid::Uuid;
 

@@ -11,9 +11,9 @@ use futures_util::future::{BoxFuture, Shared};
 
 use super::Sources;
 use super::signing::{OWN_ALGORITHM, Signing, SigningError};
-use crate::domain::status::{LIST_LENGTH, StatusBits, list_uri};
+use crate::domain::status::{LIST_LENGTH, StatusBits, list_address};
 use crate::domain::time::Timestamp;
-use crate::keys::{CompressedBits, KeyError, StatusListClaims, compress, entity_tag, gzip, mint_status_list};
+use crate::keys::{CompressedBits, DocumentHead, KeyError, StatusListBody, compress, entity_tag, gzip, sign_document};
 use crate::store::{Store, StoreError, Version};
 
 /// For how long a validator is kept waiting for a fresh list, where this node has one that still counts.
@@ -117,7 +117,7 @@ impl StatusPublisher {
     /// Where list `number` is.
     #[must_use]
     pub fn uri(&self, number: usize) -> String {
-        list_uri(&self.0.issuer, i64::try_from(number).unwrap_or(i64::MAX))
+        list_address(&self.0.issuer, i64::try_from(number).unwrap_or(i64::MAX)).as_str().to_owned()
     }
 
     /// The lists: of now, as far as this node knows; or, where the database does not answer, the last that it made, while they count.
@@ -219,18 +219,13 @@ impl Publisher {
                     bits.set(index.position());
                 }
             }
+            let aggregation_uri = format!("{issuer}/status-lists");
             let sign = |(number, bits): (usize, StatusBits)| {
                 let before = last.as_ref().and_then(|last| last.get(number)).filter(|list| list.bits == bits);
                 let compressed = before.map_or_else(|| compress(&bits), |list| list.compressed.clone());
-                let claims = StatusListClaims {
-                    issuer: &issuer,
-                    uri: &list_uri(&issuer, i64::try_from(number).unwrap_or(i64::MAX)),
-                    aggregation_uri: &format!("{issuer}/status-lists"),
-                    issued_at: read_at.as_seconds(),
-                    expires_at: read_at.plus(rules.lifetime).as_seconds(),
-                    ttl: rules.ttl.as_secs(),
-                };
-                let token = mint_status_list(key, &claims, &compressed)?;
+                let address = list_address(&issuer, i64::try_from(number).unwrap_or(i64::MAX));
+                let head = DocumentHead { address: &address, issued_at: read_at, expires_at: read_at.plus(rules.lifetime) };
+                let token = sign_document(key, head, &StatusListBody::new(&compressed, &aggregation_uri, rules.ttl.as_secs()))?;
                 Ok(Arc::new(StatusList { gzip: gzip(&token), tag: entity_tag(&token), token, bits, compressed }))
             };
             let lists = all.into_iter().enumerate().map(sign).collect::<Result<_, KeyError>>()?;

@@ -11,7 +11,7 @@ const keys = createRemoteJWKSet(new URL(metadata.jwks_uri));
 /** The code with which jose refuses this as the list at `uri`, or null. */
 const refusal = async (text, uri) => {
   try {
-    await jwtVerify(text, keys, { issuer: given.issuer, subject: uri, typ: "statuslist+jwt", requiredClaims: ["iat", "exp", "ttl"] });
+    await jwtVerify(text, keys, { audience: uri, subject: uri, typ: "statuslist+jwt", requiredClaims: ["iat", "exp", "ttl"] });
     return null;
   } catch (error) {
     if (!(error instanceof errors.JOSEError)) throw error;

@@ -51,12 +51,18 @@ impl fmt::Debug for StatusList {
 }
 
 impl StatusList {
-    /// Reads the list of that address. `issuer` is compared where the list names one; `max_size` bounds what is inflated, in bytes.
+    /// Reads the list of that address; `max_size` bounds what is inflated, in bytes.
+    ///
+    /// `sub` has to be the address, and `aud` too. An older Hourpass names no `aud`, but itself as `iss`, and other issuers name neither: a list
+    /// without an `aud` is taken, because its type, its signature and its `sub` say all that is needed, and an `iss` is compared if there is one.
     pub(crate) fn verify(jwt: String, uri: &str, issuer: &str, keys: &KeySet, max_size: usize) -> Result<Self, ListError> {
         let signed = jws::verify(&jwt, keys, TYPE).map_err(ListError::Token)?;
         let claims = jws::object(&signed.payload).map_err(ListError::Token)?;
         if claims.get("sub").is_none_or(|sub| sub != uri) {
             return Err(ListError::Content("sub is not its address"));
+        }
+        if claims.get("aud").is_some_and(|aud| aud != uri) {
+            return Err(ListError::Content("for another audience"));
         }
         if claims.get("iss").is_some_and(|iss| iss != issuer) {
             return Err(ListError::Content("of another issuer"));

@@ -142,6 +142,9 @@ async fn lists_that_do_not_count() {
     let lists = [
         ("another address's", with("sub", json!(format!("{}/status-lists/2", world.issuer.url)))),
         ("nobody's", with("sub", Value::Null)),
+        ("for another audience", with("aud", json!(crate::support::world::AUDIENCE))),
+        ("for several audiences", with("aud", json!([world.list_uri(), crate::support::world::AUDIENCE]))),
+        ("for nobody", with("aud", Value::Null)),
         ("another issuer's", with("iss", json!("https://evil.example"))),
         ("expired", with("exp", json!(now))),
         ("endless", with("exp", Value::Null)),
@@ -164,8 +167,37 @@ async fn lists_that_do_not_count() {
         let error = world.verifier().await.verify(&token).await.unwrap_err();
         assert_eq!(error.code(), "status_unavailable", "{what}");
     }
-    world.issuer.page(LIST, Page::ok(with("iss", json!(world.issuer.url))));
-    world.verifier().await.verify(&token).await.unwrap();
+}
+
+#[tokio::test]
+async fn list_of_an_older_server_is_accepted() {
+    let world = World::start().await;
+    let mut older = world.list_claims(&[0b10]);
+    older.as_object_mut().unwrap().remove("aud");
+    for issuer in [None, Some(&world.issuer.url)] {
+        let mut claims = older.clone();
+        if let Some(issuer) = issuer {
+            claims["iss"] = json!(issuer);
+        }
+        world.issuer.page(LIST, Page::ok(list(&world.signer, &claims)));
+        let verifier = world.verifier().await;
+        verifier.verify(&world.token()).await.unwrap();
+        assert_eq!(verifier.verify(&at(&world, 1)).await.unwrap_err(), VerifyError::Revoked);
+    }
+}
+
+/// A receiver that is so unwise as to have the address of a list as its audience takes no list for a token all the same.
+#[tokio::test]
+async fn list_presented_as_a_token_is_refused() {
+    let world = World::start().await;
+    let presented = list(&world.signer, &world.list_claims(&[0]));
+    assert_eq!(world.verifier().await.verify(&presented).await.unwrap_err(), VerifyError::WrongType);
+    let unwise = world.builder().audience(&world.list_uri()).build().await.unwrap();
+    assert_eq!(unwise.verify(&presented).await.unwrap_err(), VerifyError::WrongType);
+    // Even where its type is what is asked for, it says too little.
+    let unwiser = world.builder().audience(&world.list_uri()).token_type("statuslist+jwt").build().await.unwrap();
+    assert!(matches!(unwiser.verify(&presented).await.unwrap_err(), VerifyError::InvalidClaim(_)));
+    unwise.verify(&world.token()).await.unwrap();
 }
 
 #[tokio::test]

@@ -313,6 +313,13 @@ fn statuses(maker: &mut Maker) -> BTreeMap<String, String> {
         list(&signer, &claims)
     });
     lists.insert(uri("wrong-sub"), with("wrong-sub", "sub", json!(uri("good"))));
+    lists.insert(uri("wrong-aud"), with("wrong-aud", "aud", json!(AUDIENCE)));
+    lists.insert(uri("no-aud"), {
+        let mut claims = wide("no-aud");
+        claims.as_object_mut().unwrap().remove("aud");
+        claims["iss"] = ISSUER.into();
+        list(&signer, &claims)
+    });
     lists.insert(uri("wrong-iss"), with("wrong-iss", "iss", json!("https://attacker.example")));
     lists.insert(uri("wrong-typ"), signer.sign(&signer.header("at+jwt").to_string(), &wide("wrong-typ").to_string()));
     lists.insert(uri("wrong-signature"), list(&posing, &wide("wrong-signature")));
@@ -322,6 +329,7 @@ fn statuses(maker: &mut Maker) -> BTreeMap<String, String> {
     let at = |maker: &Maker, id: &str, idx: u64| maker.token(|claims| claims["status"]["status_list"] = json!({"idx": idx, "uri": uri(id)}));
     maker.valid("valid", at(maker, "wide", 0));
     maker.valid("valid in a list of bytes", at(maker, "bytes", 0));
+    maker.valid("valid in a list of an older server, with iss and no aud", at(maker, "no-aud", 0));
     let cases = [
         ("revoked", "good", 1, "revoked"),
         ("revoked, two bits", "wide", 1, "revoked"),
@@ -332,6 +340,7 @@ fn statuses(maker: &mut Maker) -> BTreeMap<String, String> {
         ("idx far behind the list", "good", u64::MAX, "status_out_of_range"),
         ("a list that is expired", "expired", 0, "status_unavailable"),
         ("a list that names another address", "wrong-sub", 0, "status_unavailable"),
+        ("a list for another audience", "wrong-aud", 0, "status_unavailable"),
         ("a list of another issuer", "wrong-iss", 0, "status_unavailable"),
         ("a list of another type", "wrong-typ", 0, "status_unavailable"),
         ("a list of a foreign key", "wrong-signature", 0, "status_unavailable"),
@@ -348,6 +357,8 @@ fn statuses(maker: &mut Maker) -> BTreeMap<String, String> {
     for uri in foreign {
         maker.refused(&format!("list at {uri}"), "foreign_status_list", maker.token(|claims| claims["status"]["status_list"]["uri"] = uri.into()));
     }
+    let list_as_token = lists[&uri("good")].clone();
+    maker.refused("a list presented as a token", "wrong_type", list_as_token);
     maker.refused("a path upwards", "foreign_status_list", at(maker, "../admin", 0));
     maker.refused("no status", "no_status", maker.token(|claims| drop(claims.as_object_mut().unwrap().remove("status"))));
     maker.refused("a status without a list", "invalid_claim", maker.token(|claims| claims["status"] = json!({})));

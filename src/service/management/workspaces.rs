@@ -8,6 +8,7 @@ use super::{Changes, Management, ManagementError, Page, no, require};
 use crate::domain::access::Place;
 use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::audit::{Action, Actor, Origin, Target};
+use crate::domain::document::is_own_address;
 use crate::domain::entity::{Organization, Workspace};
 use crate::domain::id::{Reference, WorkspaceId};
 use crate::domain::name::{Audience, Invalid, Name, Slug, WorkspaceUrl};
@@ -117,8 +118,8 @@ impl Management {
         // Whom tokens are for concerns the other workspaces, too.
         if changes.has("audience") || changes.has("url") {
             require(&caller, &Permission::WORKSPACES_MANAGE, Place::Organization)?;
+            self.check_receiver(caller.organization(), &workspace)?;
         }
-        self.check_receiver(caller.organization(), &workspace)?;
         tx.update_workspace(&workspace).await.map_err(|error| workspace_taken(error, &workspace))?;
         if changes.has("signing_algorithm") {
             tx.publish_signing_keys_until(before, self.sources.now().plus(RETIRED_AFTER)).await?;
@@ -195,7 +196,8 @@ impl Management {
         Ok(workspace)
     }
 
-    /// A token for a workspace that had our own audience would look like one for Hourpass itself, and one that had our own address would take its logins. The
+    /// A token for a workspace that had our own audience would look like one for Hourpass itself, and one that had our own address would take its logins. What
+    /// Hourpass signs for itself names an address below its own as audience, so that no receiver may have such an audience. The
     /// audiences that Hourpass makes up are each that of one workspace.
     fn check_receiver(&self, organization: &Organization, workspace: &Workspace) -> Result<(), ManagementError> {
         let refuse = |field: &'static str, why: String| Err(ManagementError::OutOfRange(field, Invalid(why)));
@@ -208,8 +210,8 @@ impl Management {
         if workspace.url.as_ref().is_some_and(|url| url.as_str() == issuer) {
             return refuse("url", "is where Hourpass itself is reached; leave it out, or name where the workspace is reached".to_owned());
         }
-        if audience.trim_end_matches('/') == issuer.to_ascii_lowercase() {
-            return refuse("audience", "is Hourpass's own; a workspace needs one of its own".to_owned());
+        if is_own_address(issuer, &audience) {
+            return refuse("audience", "is Hourpass's own, or below its address; a workspace needs one of its own".to_owned());
         }
         Ok(())
     }

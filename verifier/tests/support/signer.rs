@@ -106,7 +106,7 @@ pub(crate) fn list_claims(uri: &str, bits: u8, packed: &[u8], iat: u64, exp: u64
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(packed).unwrap();
     let lst = base64url(encoder.finish().unwrap());
-    json!({"sub": uri, "iat": iat, "exp": exp, "ttl": ttl, "status_list": {"bits": bits, "lst": lst}})
+    json!({"sub": uri, "aud": uri, "iat": iat, "exp": exp, "ttl": ttl, "status_list": {"bits": bits, "lst": lst}})
 }
 
 pub(crate) fn list(signer: &Signer, claims: &Value) -> String {
