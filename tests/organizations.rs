@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{TestApp, claims, on_both_engines};
+use crate::support::{TestApp, claims, hourpass, on_both_engines};
 
 on_both_engines! {
     async fn an_organization_from_nothing(engine: Engine) {
@@ -73,9 +73,10 @@ on_both_engines! {
         let expected = json!({
             "id": made["id"], "organization_id": made["organization_id"], "slug": "prod", "name": "prod", "url": "https://prod.example.com",
             "audience": "https://prod.example.com", "token_lifetime_seconds": 60, "signing_algorithm": "EdDSA", "labels": {}, "claims": {},
-            "created_at": "2026-01-01T00:00:00Z",
+            "signing_algorithm_effective_at": "2026-01-01T00:01:15Z", "created_at": "2026-01-01T00:00:00Z",
         });
         assert_eq!(made, expected);
+        app.clock.advance_seconds(75);
         let login = async || app.anyone().post_form("/auth/login", &[("password", app.admin_key()), ("workspace", "prod")]).await.expect(200);
         let answer = login().await;
         let said = claims(answer["access_token"].as_str().unwrap());
@@ -106,7 +107,7 @@ on_both_engines! {
         let project = admin.post("/api/v1/workspaces/prod/projects", &json!({ "slug": "etl", "description": "loads" })).await.expect(201);
         let expected = json!({
             "id": project["id"], "organization_id": made["organization_id"], "workspace_id": made["id"], "slug": "etl", "name": "etl", "description": "loads",
-            "created_at": "2026-01-01T00:00:00Z",
+            "created_at": "2026-01-01T00:01:15Z",
         });
         assert_eq!(project, expected);
         assert_eq!(admin.post("/api/v1/workspaces/prod/projects", &json!({ "slug": "etl" })).await.problem(), (409, "name_taken".to_owned()));
@@ -172,5 +173,89 @@ on_both_engines! {
         assert_eq!(admin.patch("/api/v1/workspaces/default", &huge).await.problem().0, 422);
         assert_eq!(admin.delete("/api/v1/service_accounts/ci").await.status, 204);
         assert_eq!(found("team=ml").await, ["other"]);
+    }
+
+    async fn audience_that_looks_like_another_is_refused_by_api_pages_and_command(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        for bad in [
+            "https://prod\u{200b}.example.com", "https://pr\u{43e}d.example.com", "https://prod.example.com@evil.example", "https://PROD.example.com", "https://prod.example.com.",
+            "https://prod.example.com:443", "https://prod.example.com/", "https://prod.example.com/a/../b", "https://prod.example.com/%7Ea", "https://prod.example.com#a",
+        ] {
+            let answer = admin.post("/api/v1/workspaces", &json!({ "slug": "prod", "audience": bad })).await;
+            assert_eq!((answer.problem().0, &answer.json()["errors"][0]["field"]), (422, &json!("audience")), "{bad:?}");
+            assert_eq!(admin.patch("/api/v1/workspaces/default", &json!({ "audience": bad })).await.problem().0, 422, "{bad:?}");
+            let output = hourpass(app.database.folder.path())
+                .env("HOURPASS_DATABASE__URL", &app.database.url)
+                .args(["admin", "create-workspace", "--organization", "default", "--slug", "prod", "--audience", bad])
+                .output()
+                .unwrap();
+            assert!(!output.status.success(), "{bad:?}");
+        }
+        assert_eq!(admin.get("/api/v1/workspaces?slug=prod").await.expect(200)["items"], json!([]));
+    }
+
+    async fn audience_of_before_goes_on_working_and_cannot_be_set_again(engine: Engine) {
+        const OLD: &str = "https://Prod.example.com:443/";
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        admin.post("/api/v1/workspaces", &json!({ "slug": "prod", "audience": "urn:prod" })).await.expect(201);
+        // As a version of before took it.
+        let sql = "UPDATE workspaces SET audience = $1 WHERE slug = 'prod'";
+        match app.store.pool() {
+            hourpass::store::Db::Sqlite(pool) => drop(sqlx::query(sql).bind(OLD).execute(pool).await.unwrap()),
+            hourpass::store::Db::Postgres(pool) => drop(sqlx::query(sql).bind(OLD).execute(pool).await.unwrap()),
+        }
+        for (field, value) in [("workspace", "prod"), ("audience", OLD)] {
+            let token = app.anyone().post_form("/auth/login", &[("password", app.admin_key()), (field, value)]).await.token();
+            assert_eq!(claims(&token)["aud"], OLD);
+        }
+        // It may be changed in other things, and be sent as it is.
+        for body in [json!({ "name": "Production" }), json!({ "name": "Prod", "audience": OLD })] {
+            let changed = admin.patch("/api/v1/workspaces/prod", &body).await.expect(200);
+            assert_eq!((&changed["audience"], &changed["name"]), (&json!(OLD), &body["name"]));
+        }
+        assert_eq!(admin.patch("/api/v1/workspaces/default", &json!({ "audience": OLD })).await.problem().0, 422);
+        admin.patch("/api/v1/workspaces/prod", &json!({ "audience": "urn:prod" })).await.expect(200);
+        assert_eq!(admin.patch("/api/v1/workspaces/prod", &json!({ "audience": OLD })).await.problem().0, 422);
+    }
+
+    async fn text_with_invisible_characters_is_refused_in_every_field(engine: Engine) {
+        let app = TestApp::start(engine).await;
+        let admin = app.admin_client();
+        admin.post("/api/v1/service_accounts", &json!({ "name": "ci" })).await.expect(201);
+        admin.post("/api/v1/workspaces/default/projects", &json!({ "slug": "etl" })).await.expect(201);
+        for hidden in ["\u{200b}", "\u{202e}", "\u{feff}", "\u{3164}", "\u{e0061}"] {
+            let text = format!("a{hidden}b");
+            for (method, path, body) in [
+                ("POST", "/api/v1/service_accounts", json!({ "name": text })),
+                ("PATCH", "/api/v1/service_accounts/ci", json!({ "name": text })),
+                ("PATCH", "/api/v1/service_accounts/ci", json!({ "description": text })),
+                ("PATCH", "/api/v1/service_accounts/ci", json!({ "labels": { "team": text } })),
+                ("PATCH", "/api/v1/service_accounts/ci", json!({ "labels": { &text: "x" } })),
+                ("PATCH", "/api/v1/service_accounts/ci", json!({ "claims": { "https://example.com/team": text } })),
+                ("PATCH", "/api/v1/service_accounts/ci", json!({ "claims": { "https://example.com/team": { &text: 1 } } })),
+                ("PATCH", "/api/v1/service_accounts/ci", json!({ "claims": { format!("https://example.com/{text}"): 1 } })),
+                ("POST", "/api/v1/service_accounts/ci/api_keys", json!({ "name": text })),
+                ("PATCH", "/api/v1/workspaces/default", json!({ "name": text })),
+                ("PATCH", "/api/v1/workspaces/default", json!({ "url": format!("https://{text}.example.com") })),
+                ("PATCH", "/api/v1/workspaces/default", json!({ "audience": format!("urn:{text}") })),
+                ("PATCH", "/api/v1/workspaces/default", json!({ "labels": { "team": text } })),
+                ("PATCH", "/api/v1/workspaces/default/projects/etl", json!({ "name": text })),
+                ("PATCH", "/api/v1/workspaces/default/projects/etl", json!({ "description": text })),
+                ("POST", "/api/v1/permissions", json!({ "name": format!("rockets.{text}") })),
+                ("POST", "/api/v1/permissions", json!({ "name": "rockets.launch", "description": text })),
+                ("POST", "/api/v1/roles", json!({ "name": text, "level": "workspace", "permissions": [] })),
+                ("POST", "/api/v1/roles", json!({ "name": "r", "description": text, "level": "workspace", "permissions": [] })),
+                ("POST", "/api/v1/teams", json!({ "name": text })),
+                ("POST", "/api/v1/teams", json!({ "name": "t", "description": text })),
+                ("POST", "/api/v1/users", json!({ "email": format!("{text}@example.com"), "password": "correct horse battery" })),
+                ("POST", "/api/v1/organizations", json!({ "slug": text })),
+                ("POST", "/api/v1/organizations", json!({ "slug": "other", "name": text })),
+            ] {
+                let answer = if method == "POST" { admin.post(path, &body).await } else { admin.patch(path, &body).await };
+                assert_eq!(answer.problem(), (422, "validation_failed".to_owned()), "{method} {path} {body}");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::api_key::without_keys;
-use super::name::Invalid;
+use super::name::{Invalid, Lines, check_visible};
 
 /// Labels: a name and a value each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl Labels {
     pub const LONGEST_VALUE: usize = 200;
 
     /// At most [`Labels::MAX`]; a name has 1 to [`Labels::LONGEST_NAME`] characters `A-Z`, `a-z`, `0-9`, `.`, `_`, `/` and `-`, a value at most
-    /// [`Labels::LONGEST_VALUE`] characters, none of them a control character.
+    /// [`Labels::LONGEST_VALUE`] characters, none of them a control character or invisible.
     ///
     /// # Errors
     /// A sentence that says what is wrong with them.
@@ -92,9 +92,9 @@ impl Labels {
             if name.is_empty() || name.len() > Self::LONGEST_NAME || !name.chars().all(legal) {
                 return Err(Invalid(format!("has a name that is not 1 to {} characters A-Z, a-z, 0-9, ., _, / and -", Self::LONGEST_NAME)));
             }
-            if value.chars().count() > Self::LONGEST_VALUE || value.chars().any(char::is_control) {
+            if value.chars().count() > Self::LONGEST_VALUE || check_visible(value, Lines::One).is_err() {
                 return Err(Invalid(format!(
-                    "must have values of at most {} characters without control characters; {name} has another",
+                    "must have values of at most {} characters without control or invisible characters; {name} has another",
                     Self::LONGEST_VALUE
                 )));
             }
@@ -150,6 +150,8 @@ impl CustomClaims {
         if text.contains("\\u0000") {
             return Err(Invalid("must not hold the character NUL".to_owned()));
         }
+        // JSON writes control characters as escapes, so that only what nobody sees is found here.
+        check_visible(&text, Lines::Many)?;
         if without_keys(&text) != text {
             return Err(Invalid("holds an API key, which does not belong there; take it for leaked, and rotate it".to_owned()));
         }
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn labels_are_short_texts() {
         assert!(labels("team", "data").is_ok() && labels("example.com/cost-centre", "").is_ok());
-        for (name, value) in [("", "x"), ("a b", "x"), ("a", "x\ny"), (&*"x".repeat(64), "x"), ("a", &*"x".repeat(201))] {
+        for (name, value) in [("", "x"), ("a b", "x"), ("a", "x\ny"), (&*"x".repeat(64), "x"), ("a", "x\u{200b}y"), ("a", &*"x".repeat(201))] {
             assert!(labels(name, value).is_err(), "{name:?} {value:?}");
         }
         assert!(Labels::parse((0..51).map(|number| (number.to_string(), String::new())).collect()).is_err());
@@ -209,6 +211,7 @@ mod tests {
         assert!(claims("sub", json!(1)).is_err_and(|why| why.0.contains("only Hourpass")));
         assert!(claims("https://example.com/x", json!("x".repeat(2_048))).is_err());
         assert!(claims("https://example.com/x", json!("\0")).is_err());
+        assert!(claims("https://example.com/x", json!({"team": ["a\u{202e}b"]})).is_err());
     }
 
     #[test]
