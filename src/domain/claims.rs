@@ -83,6 +83,9 @@ pub struct AccessTokenClaims {
     pub iat: i64,
     /// From when on it is refused.
     pub exp: i64,
+    /// Before when it is refused. Hourpass issues none, and honours it if there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "number")]
+    pub nbf: Option<i64>,
     /// Its own id.
     pub jti: TokenId,
     /// The permissions held at the receiver, with spaces between them; absent where there are none.
@@ -115,6 +118,11 @@ pub struct AccessTokenClaims {
     /// What the organization adds.
     #[serde(flatten)]
     pub custom: BTreeMap<String, Value>,
+}
+
+/// A number that is there. `null` is none, and serde would take it for a claim that is not there.
+fn number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    i64::deserialize(deserializer).map(Some)
 }
 
 impl AccessTokenClaims {

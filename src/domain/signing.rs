@@ -58,22 +58,35 @@ impl FromStr for SigningAlgorithm {
 /// How long a key stays published after the next one has taken over: until every token signed with it has expired, with time for clocks that differ.
 pub const RETIRED_AFTER: Duration = Duration::from_mins(65);
 
+/// How long anybody may keep the published keys and the metadata: `max-age`.
+pub const KEPT_FOR: Duration = Duration::from_mins(1);
+/// How long a key is published at least before anything is signed with it: [`KEPT_FOR`], a second until each node has read it, and time for clocks that differ.
+pub const PUBLISHED_BEFORE: Duration = Duration::from_secs(75);
+/// How far the clocks of nodes differ that work as they should.
+pub const CLOCKS_DIFFER: Duration = Duration::from_mins(5);
+
 /// When signing keys take turns.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation {
     /// How long a key signs; without this, until somebody says so.
     pub every: Option<Duration>,
-    /// How long before it signs a key is published.
+    /// How long before it signs a key is published, if that is more than [`PUBLISHED_BEFORE`].
     pub publish_ahead: Duration,
 }
 
 impl Rotation {
+    /// How long before it signs a key is published.
+    #[must_use]
+    pub fn ahead(self) -> Duration {
+        self.publish_ahead.max(PUBLISHED_BEFORE)
+    }
+
     /// From when on the key after the newest is to sign, where it is time to make it.
     #[must_use]
     pub fn next(self, newest_active_from: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let due = newest_active_from.plus(self.every?);
         // Published long enough also where nobody was there to do it in time.
-        (now >= due.minus(self.publish_ahead)).then(|| due.max(now.plus(self.publish_ahead)))
+        (now >= due.minus(self.ahead())).then(|| due.max(now.plus(self.ahead())))
     }
 }
 
@@ -122,6 +135,10 @@ mod tests {
         // Nobody was there for a year: it is published for a day all the same before it signs.
         assert_eq!(rotation.next(START, START.plus(365 * DAY)), Some(START.plus(366 * DAY)));
         assert_eq!(Rotation { every: None, publish_ahead: DAY }.next(START, START.plus(365 * DAY)), None);
+        // Never for less time than anybody may keep the keys.
+        let short = Rotation { every: Some(DAY), publish_ahead: Duration::from_secs(60) };
+        assert_eq!(short.next(START, START.plus(2 * DAY)), Some(START.plus(2 * DAY).plus(PUBLISHED_BEFORE)));
+        assert!(PUBLISHED_BEFORE > KEPT_FOR);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! May not know: the database, HTTP, who may do what.
 
+mod low_s;
 mod master;
 mod signed;
 mod signing_key;
@@ -10,6 +11,6 @@ mod token;
 
 pub use master::{MasterKey, UnsealError};
 pub use signed::{DocumentHead, mint, sign_document};
-pub use signing_key::{KeyError, KeySet, PublishedKey, SigningKey};
+pub use signing_key::{Jwks, KeyError, KeySet, PublishedKey, SigningKey};
 pub use status_list::{CompressedBits, StatusListBody, compress, entity_tag, gzip};
 pub use token::{TokenError, inspect, verify};

@@ -9,13 +9,15 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed2551
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{
-    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, Jwk, JwkSet, OctetKeyPairParameters,
+    AlgorithmParameters, CommonParameters, EllipticCurve, EllipticCurveKeyParameters, EllipticCurveKeyType, Jwk, OctetKeyPairParameters,
     OctetKeyPairType, PublicKeyUse, RSAKeyParameters, RSAKeyType, ThumbprintHash,
 };
 use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::domain::signing::SigningAlgorithm;
+use super::low_s;
+use crate::domain::signing::{CLOCKS_DIFFER, SigningAlgorithm};
 use crate::domain::time::Timestamp;
 
 /// A key that cannot be made, read or used.
@@ -151,7 +153,7 @@ impl SigningKey {
     pub(super) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let refused = |_| KeyError::Crypto(self.algorithm);
         match &self.prepared {
-            Prepared::Es256(pair) => Ok(pair.sign(&SystemRandom::new(), message).map_err(refused)?.as_ref().to_vec()),
+            Prepared::Es256(pair) => Ok(low_s::normalised(pair.sign(&SystemRandom::new(), message).map_err(refused)?.as_ref().to_vec())),
             Prepared::EdDsa(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Prepared::Rs256(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
@@ -180,6 +182,23 @@ pub struct PublishedKey {
     pub generation: i64,
     /// From when on it signs, until the next one does.
     pub active_from: Timestamp,
+    /// When it was published, if it was the first key of its algorithm then: until `active_from`, nothing is signed with that algorithm.
+    pub introduced_at: Option<Timestamp>,
+    /// Whether all its ES256 signatures have a low s, so that the other text of a token is a forgery.
+    pub low_s: bool,
+}
+
+impl PublishedKey {
+    /// Whether validators may not know the algorithm of this key yet.
+    fn is_awaited(&self, now: Timestamp) -> bool {
+        // A clock that is further behind was set back, and the key has long been known.
+        now < self.active_from && self.introduced_at.is_some_and(|at| at.minus(CLOCKS_DIFFER) <= now)
+    }
+
+    /// Whether a signature is one that this key makes, as to its form.
+    pub(super) fn has_form(&self, signature: &[u8]) -> bool {
+        !(self.low_s && self.key.algorithm == SigningAlgorithm::Es256 && low_s::is_high(signature))
+    }
 }
 
 /// The published keys: those that sign, will sign, or have signed tokens that still count; of each algorithm that something signs with.
@@ -200,19 +219,26 @@ impl KeySet {
         self.0.iter()
     }
 
-    /// The key to sign with at `now`.
+    /// The key to sign with at `now`. `None` if the algorithm has none, or none that validators are sure to know: see [`KeySet::awaited`].
     #[must_use]
     pub fn current(&self, algorithm: SigningAlgorithm, now: Timestamp) -> Option<&SigningKey> {
         let mut of_algorithm = self.0.iter().filter(|published| published.key.algorithm == algorithm);
-        let oldest = of_algorithm.clone().next_back();
         // A clock that was set back has no key of its time, and the oldest is the nearest.
+        let oldest = of_algorithm.clone().next_back().filter(|oldest| !oldest.is_awaited(now));
         of_algorithm.find(|published| published.active_from <= now).or(oldest).map(|published| &published.key)
+    }
+
+    /// When the first key of an algorithm begins to sign, if that is still to come.
+    #[must_use]
+    pub fn awaited(&self, algorithm: SigningAlgorithm, now: Timestamp) -> Option<Timestamp> {
+        let oldest = self.0.iter().rfind(|published| published.key.algorithm == algorithm)?;
+        oldest.is_awaited(now).then_some(oldest.active_from)
     }
 
     /// The key of this name.
     #[must_use]
-    pub fn find(&self, kid: &str) -> Option<&SigningKey> {
-        self.0.iter().map(|published| &published.key).find(|key| key.kid == kid)
+    pub fn find(&self, kid: &str) -> Option<&PublishedKey> {
+        self.0.iter().find(|published| published.key.kid == kid)
     }
 
     /// The algorithms that something signs with.
@@ -223,9 +249,36 @@ impl KeySet {
 
     /// The public halves (RFC 7517, section 5).
     #[must_use]
-    pub fn jwks(&self) -> JwkSet {
-        JwkSet { keys: self.0.iter().map(|published| published.key.jwk.clone()).collect() }
+    pub fn jwks(&self) -> Jwks {
+        let keys = self.0.iter().map(|published| PublishedJwk {
+            jwk: published.key.jwk.clone(),
+            low_s: published.low_s && published.key.algorithm == SigningAlgorithm::Es256,
+        });
+        Jwks { keys: keys.collect() }
     }
+}
+
+impl IntoIterator for KeySet {
+    type Item = PublishedKey;
+    type IntoIter = std::vec::IntoIter<PublishedKey>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// A JWK Set (RFC 7517, section 5).
+#[derive(Debug, Serialize)]
+pub struct Jwks {
+    keys: Vec<PublishedJwk>,
+}
+
+#[derive(Debug, Serialize)]
+struct PublishedJwk {
+    #[serde(flatten)]
+    jwk: Jwk,
+    #[serde(rename = "hourpass_low_s", skip_serializing_if = "std::ops::Not::not")]
+    low_s: bool,
 }
 
 #[cfg(test)]
@@ -257,5 +310,35 @@ mod tests {
     fn a_key_of_another_algorithm_is_refused() {
         let (_, pkcs8) = SigningKey::generate(SigningAlgorithm::EdDsa).unwrap();
         assert!(SigningKey::from_pkcs8(SigningAlgorithm::Es256, &pkcs8).is_err());
+    }
+
+    #[test]
+    fn signature_always_has_a_low_s() {
+        let (key, _) = SigningKey::generate(SigningAlgorithm::Es256).unwrap();
+        for message in 0..64_u8 {
+            assert!(!low_s::is_high(&key.sign(&[message]).unwrap()));
+        }
+    }
+
+    fn published(generation: i64, active_from: i64, introduced_at: Option<i64>) -> PublishedKey {
+        let (key, _) = SigningKey::generate(SigningAlgorithm::EdDsa).unwrap();
+        let (active_from, introduced_at) = (Timestamp::from_seconds(active_from), introduced_at.map(Timestamp::from_seconds));
+        PublishedKey { key, generation, active_from, introduced_at, low_s: true }
+    }
+
+    #[test]
+    fn first_key_signs_only_from_its_time_on() {
+        let keys = KeySet::new(vec![published(1, 100_075, Some(100_000))]);
+        let (first, now) = (SigningAlgorithm::EdDsa, Timestamp::from_seconds);
+        for early in [99_990, 100_000, 100_074] {
+            assert!(keys.current(first, now(early)).is_none(), "{early}");
+            assert_eq!(keys.awaited(first, now(early)), Some(now(100_075)));
+        }
+        assert!(keys.current(first, now(100_075)).is_some() && keys.awaited(first, now(100_075)).is_none());
+        // A clock that was set back by a day.
+        assert!(keys.current(first, now(13_600)).is_some());
+        // A later key is no first one, and where an earlier one was retired, it is all there is.
+        let later = KeySet::new(vec![published(2, 100_075, None)]);
+        assert!(later.current(first, now(100_000)).is_some());
     }
 }

@@ -1,5 +1,7 @@
 //! Access tokens: RFC 9068 in JWS compact form (RFC 7515, section 7.1).
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Validation, decode, decode_header};
 
 use super::signing_key::{KeySet, jws};
@@ -26,9 +28,12 @@ pub enum TokenError {
     /// Its time is over.
     #[error("expired")]
     Expired,
+    /// Its time has not come.
+    #[error("not valid yet")]
+    NotYetValid,
 }
 
-/// Checks an access token that was presented to Hourpass itself: `typ`, key, signature, `iss`, `aud`, `exp`.
+/// Checks an access token that was presented to Hourpass itself: `typ`, key, signature, `iss`, `aud`, `exp`, `nbf`.
 ///
 /// # Errors
 /// Why it does not count.
@@ -40,6 +45,10 @@ pub fn verify(keys: &KeySet, token: &str, issuer: &str, now: Timestamp) -> Resul
     }
     if claims.exp <= now.as_seconds() {
         return Err(TokenError::Expired);
+    }
+    // Without leeway, as `exp`: Hourpass issues no `nbf`.
+    if claims.nbf.is_some_and(|nbf| nbf > now.as_seconds()) {
+        return Err(TokenError::NotYetValid);
     }
     Ok(claims)
 }
@@ -58,13 +67,18 @@ pub fn inspect(keys: &KeySet, token: &str, issuer: &str) -> Result<AccessTokenCl
     if !typed || header.crit.is_some() {
         return Err(TokenError::Purpose);
     }
-    let key = header.kid.as_deref().and_then(|kid| keys.find(kid)).ok_or(TokenError::Signature)?;
+    let published = header.kid.as_deref().and_then(|kid| keys.find(kid)).ok_or(TokenError::Signature)?;
+    let key = &published.key;
     // The algorithm comes from the key, never from the token. jsonwebtoken reads the system's clock, so time is checked below.
     let mut validation = Validation::new(jws(key.algorithm()));
     validation.validate_exp = false;
     validation.validate_aud = false;
     validation.required_spec_claims.clear();
     let claims = decode::<AccessTokenClaims>(token, key.decoding(), &validation).map_err(|_| TokenError::Signature)?.claims;
+    let signature = token.rsplit_once('.').and_then(|(_, signature)| URL_SAFE_NO_PAD.decode(signature).ok()).ok_or(TokenError::Malformed)?;
+    if !published.has_form(&signature) {
+        return Err(TokenError::Signature);
+    }
     if claims.iss == issuer { Ok(claims) } else { Err(TokenError::Purpose) }
 }
 
@@ -74,17 +88,20 @@ mod tests {
     use crate::domain::claims::PrincipalType;
     use crate::domain::id::{OrganizationId, TokenId};
     use crate::domain::signing::SigningAlgorithm;
-    use crate::keys::{PublishedKey, SigningKey, mint};
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use crate::keys::{PublishedKey, SigningKey, low_s, mint};
     use serde_json::{Value, json};
     use uuid::Uuid;
 
     const ISSUER: &str = "https://hourpass.example.com";
 
     fn keys() -> KeySet {
-        let published =
-            |algorithm| PublishedKey { key: SigningKey::generate(algorithm).unwrap().0, generation: 1, active_from: Timestamp::from_seconds(0) };
+        let published = |algorithm| PublishedKey {
+            key: SigningKey::generate(algorithm).unwrap().0,
+            generation: 1,
+            active_from: Timestamp::from_seconds(0),
+            introduced_at: None,
+            low_s: true,
+        };
         KeySet::new(SigningAlgorithm::ALL.map(published).into())
     }
 
@@ -96,6 +113,7 @@ mod tests {
             client_id: "1".to_owned(),
             iat: 1_000,
             exp: 4_600,
+            nbf: None,
             jti: TokenId(Uuid::nil()),
             scope: None,
             org_id: OrganizationId(Uuid::nil()),
@@ -146,6 +164,12 @@ mod tests {
 
         let mut list = payload.clone();
         list["aud"] = json!([ISSUER]);
+        let with_nbf = |nbf: Value| {
+            let mut early = payload.clone();
+            early["nbf"] = nbf;
+            signed(ours, &header, &early.to_string())
+        };
+        assert!(verify(&keys, &with_nbf(json!(2_000)), ISSUER, Timestamp::from_seconds(2_000)).is_ok());
         let mut timeless = payload.clone();
         timeless.as_object_mut().unwrap().remove("exp");
         let good = signed(ours, &header, &text);
@@ -162,6 +186,10 @@ mod tests {
             ("crit", signed(ours, &with("crit", json!(["exp"])), &text)),
             ("a list of audiences", signed(ours, &header, &list.to_string())),
             ("no exp", signed(ours, &header, &timeless.to_string())),
+            ("nbf in a second", with_nbf(json!(2_001))),
+            ("nbf in a text", with_nbf(json!("1000"))),
+            ("nbf null", with_nbf(Value::Null)),
+            ("nbf with a fraction", with_nbf(json!(1000.5))),
             ("exp twice", signed(ours, &header, &text.replacen("\"exp\":4600", "\"exp\":4600,\"exp\":99999", 1))),
             ("no signature", good.rsplit_once('.').unwrap().0.to_owned() + "."),
             ("two parts", good.rsplit_once('.').unwrap().0.to_owned()),
@@ -172,5 +200,19 @@ mod tests {
         for (what, token) in forgeries {
             assert!(verify(&keys, &token, ISSUER, Timestamp::from_seconds(2_000)).is_err(), "{what}");
         }
+    }
+
+    #[test]
+    fn signature_with_a_high_s_counts_only_of_an_older_key() {
+        let (mut keys, now) = (keys(), Timestamp::from_seconds(2_000));
+        let token = mint(keys.current(SigningAlgorithm::Es256, now).unwrap(), &claims()).unwrap();
+        let (message, signature) = token.rsplit_once('.').unwrap();
+        let twin = low_s::twin(&URL_SAFE_NO_PAD.decode(signature).unwrap()).unwrap();
+        let twin = format!("{message}.{}", URL_SAFE_NO_PAD.encode(twin));
+        assert!(verify(&keys, &token, ISSUER, now).is_ok());
+        assert!(matches!(verify(&keys, &twin, ISSUER, now), Err(TokenError::Signature)));
+        // What a version signed that made both, is not refused after the upgrade.
+        keys = KeySet::new(keys.into_iter().map(|key| PublishedKey { low_s: false, ..key }).collect());
+        assert!(verify(&keys, &twin, ISSUER, now).is_ok());
     }
 }

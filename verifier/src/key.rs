@@ -41,10 +41,20 @@ impl Algorithm {
     }
 }
 
+/// The member of a JWK that says that all signatures of this key have a low s: no other text of a signed token is genuine.
+const LOW_S: &str = "hourpass_low_s";
+/// Half of the order of P-256, rounded down (FIPS 186-4, D.1.2.3).
+const HALF_ORDER: [u8; 32] = [
+    0x7f, 0xff, 0xff, 0xff, 0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xde, 0x73, 0x7d, 0x56, 0xd3, 0x8b, 0xcf, 0x42, 0x79,
+    0xdc, 0xe5, 0x61, 0x7e, 0x31, 0x92, 0xa8,
+];
+
 /// A public key, ready for use.
 pub struct Key {
     kid: String,
     algorithm: Algorithm,
+    /// Whether its signatures are ES256 ones whose s is at most half of the order.
+    low_s: bool,
     /// The parts of the key that its meaning hangs on: two keys are one where they are equal.
     material: Vec<u8>,
     parsed: ParsedPublicKey,
@@ -102,7 +112,8 @@ impl Key {
         if jwk.get("alg").is_some_and(|alg| alg != algorithm.as_str()) {
             return None;
         }
-        Some(Self { kid: text("kid").filter(|kid| !kid.is_empty())?.to_owned(), algorithm, material, parsed })
+        let low_s = algorithm == Algorithm::Es256 && jwk.get(LOW_S) == Some(&Value::Bool(true));
+        Some(Self { kid: text("kid").filter(|kid| !kid.is_empty())?.to_owned(), algorithm, low_s, material, parsed })
     }
 
     /// Its name in the set.
@@ -118,9 +129,13 @@ impl Key {
     }
 
     /// Whether this is its signature of the message. Of ECDSA, r and s at their fixed lengths (RFC 7518, section 3.4).
+    ///
+    /// If (r, s) is a signature, so is (r, n - s): anybody can make that other text of somebody's token. It is refused if the key's JWK has
+    /// `"hourpass_low_s": true`. Keys that an older Hourpass made do not, because about half of what that signed has a high s.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.parsed.verify_sig(message, signature).is_ok()
+        let high = || signature.get(32..).is_none_or(|s| s > HALF_ORDER.as_slice());
+        !(self.low_s && high()) && self.parsed.verify_sig(message, signature).is_ok()
     }
 }
 

@@ -9,7 +9,7 @@ use hourpass_verifier::{Snapshot, Verifier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::support::signer::{Signer, base64url, jwks, list, list_claims};
+use crate::support::signer::{Signer, base64url, is_high, jwks, list, list_claims, twin};
 
 const ISSUER: &str = "https://hourpass.example.com";
 const AUDIENCE: &str = "https://pipelines.example.com";
@@ -93,7 +93,7 @@ impl Maker {
 
     /// Compares what was made with what is there, but for signatures, which differ each time; with `HOURPASS_MAKE_VECTORS` set, writes it instead.
     fn check(&mut self, name: &str, description: &str, status_lists: BTreeMap<String, String>) {
-        let signers = [&self.es256, &Signer::fixed("eddsa"), &Signer::fixed("rs256")];
+        let signers = [&self.es256, &older(), &Signer::fixed("eddsa"), &Signer::fixed("rs256")];
         let file = File {
             description: description.to_owned(),
             issuer: ISSUER.to_owned(),
@@ -126,6 +126,13 @@ impl Maker {
         edit(&mut header);
         self.es256.sign(&header.to_string(), &claims().to_string())
     }
+}
+
+/// A key of an older Hourpass, whose signatures may have a high s.
+fn older() -> Signer {
+    let mut older = Signer::fixed("es256-other");
+    "es256-older".clone_into(&mut older.kid);
+    older
 }
 
 fn uri(id: &str) -> String {
@@ -184,6 +191,16 @@ fn signatures(maker: &mut Maker) {
         maker.refused(&format!("HS256 with the public key as secret: {name}"), "wrong_algorithm", format!("{message}.{}", base64url(tag)));
     }
     maker.refused("a key that is not published", "unknown_key", maker.other.token(&claims()));
+    let respell = |token: &str, signer: &Signer, high: bool| {
+        let message = token.rsplit_once('.').unwrap().0;
+        let signature = signer.signature(message.as_bytes());
+        let signature = if is_high(&signature) == high { signature } else { twin(&signature) };
+        format!("{message}.{}", base64url(signature))
+    };
+    let (good, older) = (maker.token(|_| ()), older());
+    maker.refused("es256: (r, n - s), of a key with hourpass_low_s", "bad_signature", respell(&good, &maker.es256, true));
+    maker.valid("es256: s at most n / 2, of a key with hourpass_low_s", respell(&good, &maker.es256, false));
+    maker.valid("es256: s above n / 2, of a key without hourpass_low_s", respell(&older.token(&claims()), &older, true));
     let mut posing = Signer::fixed("es256-other");
     "es256".clone_into(&mut posing.kid);
     maker.refused("a foreign key under a published kid", "bad_signature", posing.token(&claims()));
@@ -275,6 +292,10 @@ fn payloads(maker: &mut Maker) {
         ("exp in a text", "exp", json!((NOW + 3000).to_string()), "invalid_claim"),
         ("exp below zero", "exp", json!(-1), "invalid_claim"),
         ("nbf in an hour", "nbf", json!(NOW + 3600), "not_yet_valid"),
+        ("nbf in a text", "nbf", json!((NOW - 3600).to_string()), "invalid_claim"),
+        ("nbf null", "nbf", Value::Null, "invalid_claim"),
+        ("nbf below zero", "nbf", json!(-1), "invalid_claim"),
+        ("nbf with a fraction", "nbf", json!(1.5), "invalid_claim"),
         ("iat in an hour", "iat", json!(NOW + 3600), "not_yet_valid"),
         ("an empty sub", "sub", json!(""), "invalid_claim"),
         ("sub that is a number", "sub", json!(1), "invalid_claim"),

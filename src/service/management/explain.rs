@@ -435,7 +435,7 @@ fn unreadable(error: &TokenError) -> Verdict {
         TokenError::Signature => {
             ("invalid_signature", "it was not signed by a key of this server, or altered since; get a new one from this server".to_owned())
         }
-        TokenError::Purpose | TokenError::Expired => {
+        TokenError::Purpose | TokenError::Expired | TokenError::NotYetValid => {
             ("not_an_access_token", "it is signed by this server's keys, but is no access token of it".to_owned())
         }
     }

@@ -22,6 +22,8 @@ enum Pair {
 
 pub(crate) struct Signer {
     pub(crate) kid: String,
+    /// Whether its JWK says that its signatures have a low s, as those of a current Hourpass do.
+    pub(crate) low_s: bool,
     pair: Pair,
 }
 
@@ -39,7 +41,7 @@ impl Signer {
             "eddsa" => Pair::EdDsa(Ed25519KeyPair::from_pkcs8(&pkcs8).unwrap()),
             _ => Pair::Rs256(Box::new(RsaKeyPair::from_pkcs8(&pkcs8).unwrap())),
         };
-        Self { kid: name.to_owned(), pair }
+        Self { kid: name.to_owned(), low_s: name == "es256", pair }
     }
 
     pub(crate) fn algorithm(&self) -> &'static str {
@@ -66,13 +68,19 @@ impl Signer {
         jwk["kid"] = self.kid.as_str().into();
         jwk["use"] = "sig".into();
         jwk["alg"] = self.algorithm().into();
+        if self.low_s {
+            jwk["hourpass_low_s"] = true.into();
+        }
         jwk
     }
 
     pub(crate) fn signature(&self, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match &self.pair {
-            Pair::Es256(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+            Pair::Es256(pair) => {
+                let signature = pair.sign(&random, message).unwrap().as_ref().to_vec();
+                if self.low_s && is_high(&signature) { twin(&signature) } else { signature }
+            }
             Pair::EdDsa(pair) => pair.sign(message).as_ref().to_vec(),
             Pair::Rs256(pair) => {
                 let mut signature = vec![0; pair.public_modulus_len()];
@@ -95,6 +103,29 @@ impl Signer {
     pub(crate) fn token(&self, claims: &Value) -> String {
         self.sign(&self.header("at+jwt").to_string(), &claims.to_string())
     }
+}
+
+/// The order of P-256 (FIPS 186-4, D.1.2.3).
+const ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9,
+    0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+/// The other ES256 signature of the same message: (r, n - s) of (r, s).
+pub(crate) fn twin(signature: &[u8]) -> Vec<u8> {
+    let mut twin = signature.to_vec();
+    let mut borrow = 0;
+    for place in (0..32).rev() {
+        let digit = i16::from(ORDER[place]) - i16::from(signature[32 + place]) - borrow;
+        borrow = i16::from(digit < 0);
+        twin[32 + place] = u8::try_from(digit.rem_euclid(256)).unwrap();
+    }
+    twin
+}
+
+/// Whether s is the greater one of the two.
+pub(crate) fn is_high(signature: &[u8]) -> bool {
+    signature[32..] > twin(signature)[32..]
 }
 
 pub(crate) fn jwks(signers: &[&Signer]) -> Value {
