@@ -40,6 +40,7 @@ mod organizations;
 mod outage;
 mod people;
 mod propagation;
+mod publish_before_use;
 mod races;
 mod roles;
 mod running;

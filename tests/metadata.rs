@@ -22,8 +22,11 @@ on_both_engines! {
         };
         assert_eq!(types().await, ["ES256"]);
         app.create_workspace("default", "rs", None, SigningAlgorithm::Rs256, Duration::from_hours(1)).await;
-        app.anyone().post_form("/auth/login", &[("password", app.admin_key()), ("workspace", "rs")]).await.token();
+        // Before the first token.
         assert_eq!(types().await, ["ES256", "RS256"]);
+        let openid = app.anyone().get("/.well-known/openid-configuration").await.expect(200);
+        assert_eq!(openid["id_token_signing_alg_values_supported"], json!(["ES256", "RS256"]));
+        app.anyone().post_form("/auth/login", &[("password", app.admin_key()), ("workspace", "rs")]).await.token();
     }
 
     async fn metadata_lists_what_works(engine: Engine) {

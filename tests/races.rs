@@ -150,6 +150,9 @@ on_both_engines! {
         ];
         admin.delete("/api/v1/permissions/models.read").await;
         admin.post("/api/v1/permissions", &json!({ "name": "models.read" })).await.expect(201);
+        // So that the algorithm is published, and takes over at once.
+        admin.post("/api/v1/workspaces", &json!({ "slug": "ed", "audience": "urn:ed", "signing_algorithm": "EdDSA" })).await.expect(201);
+        app.clock.advance_seconds(75);
         for (table, name, method, path, body, says, right) in cases {
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let slug = format!("ws-{number}");

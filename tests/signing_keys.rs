@@ -1,5 +1,8 @@
 //! Signing keys take turns, and no token that should count is refused for it.
 
+use std::time::Duration;
+
+use hourpass::domain::signing::SigningAlgorithm;
 use serde_json::{Value, json};
 
 use crate::propagation::me;
@@ -112,18 +115,24 @@ on_both_engines! {
     async fn of_many_that_need_one_at_once_one_makes_it(engine: Engine) {
         let app = TestApp::start(engine).await;
         let admin = app.admin_client();
-        admin.post("/api/v1/workspaces", &json!({ "slug": "ed", "audience": "urn:ed", "signing_algorithm": "EdDSA" })).await.expect(201);
+        // Beside the servers, so that no key is made with it.
+        app.add_workspace("default", "ed", None, SigningAlgorithm::EdDsa, Duration::from_hours(1)).await;
         let other = app.build_another(&[("HOURPASS_SERVER__PUBLIC_URL", &app.url)]).await.unwrap();
         let there = Client::new(other.url());
         let running = tokio::spawn(other.run_until(std::future::pending()));
-        let login = async |client: &Client| client.post_form("/auth/login", &[("password", app.admin_key()), ("workspace", "ed")]).await.token();
+        let login = async |client: &Client| client.post_form("/auth/login", &[("password", app.admin_key()), ("workspace", "ed")]).await;
         let (here, there) = (app.anyone(), there);
         let (a, b) = tokio::join!(
             futures_util::future::join_all((0..6).map(|_| login(&here))),
             futures_util::future::join_all((0..6).map(|_| login(&there))),
         );
-        let kids: std::collections::BTreeSet<String> = a.iter().chain(&b).map(|token| kid(token)).collect();
-        assert_eq!(kids.len(), 1, "{kids:?}");
+        assert!(a.iter().chain(&b).all(|answer| answer.problem() == (503, "signing_key_not_yet_published".to_owned())));
+        let made = states(&admin).await.into_iter().filter(|(_, state)| state == "next").collect::<Vec<_>>();
+        assert_eq!(made.len(), 1, "{made:?}");
+        app.clock.advance_seconds(75);
+        for client in [&here, &there] {
+            assert_eq!(kid(&login(client).await.token()), made[0].0);
+        }
         assert!(states(&admin).await.iter().all(|(_, state)| state == "current"));
         running.abort();
     }
@@ -132,11 +141,12 @@ on_both_engines! {
         let app = TestApp::start(engine).await;
         let (admin, anyone) = (app.admin_client(), app.anyone());
         admin.post("/api/v1/workspaces", &json!({ "slug": "ed", "audience": "urn:ed", "signing_algorithm": "EdDSA" })).await.expect(201);
+        app.clock.advance_seconds(75);
         let token = anyone.post_form("/auth/login", &[("password", app.admin_key()), ("workspace", "ed")]).await.token();
         admin.patch("/api/v1/workspaces/ed", &json!({ "signing_algorithm": "ES256" })).await.expect(200);
         app.clock.advance_seconds(3_600);
         assert!(published(&anyone).await.contains(&kid(&token)));
-        app.clock.advance_seconds(5 * 60);
+        app.clock.advance_seconds(5 * 60 + 75);
         assert!(!published(&anyone).await.contains(&kid(&token)));
     }
 
@@ -183,6 +193,7 @@ on_both_engines! {
         }
         // Each algorithm for itself.
         admin.post("/api/v1/workspaces", &json!({ "slug": "rs", "audience": "urn:rs", "signing_algorithm": "RS256" })).await.expect(201);
+        app.clock.advance_seconds(75);
         let login = async || anyone.post_form("/auth/login", &[("password", app.admin_key()), ("workspace", "rs")]).await.token();
         let (old, own) = (login().await, anyone.login(app.admin_key()).await.token());
         app.clock.advance_seconds(1);

@@ -251,7 +251,7 @@ on_both_engines! {
         assert_ne!(bits(&changed.text), bits(&later.text));
 
         for (path, headers, expected) in [
-            ("/status-lists/1", &[][..], (404, "not_found")), ("/status-lists/-1", &[], (404, "not_found")), ("/status-lists/x", &[], (404, "not_found")), ("/status-lists/+0", &[], (404, "not_found")), ("/status-lists/00", &[], (404, "not_found")),
+            ("/status-lists/2", &[][..], (404, "not_found")), ("/status-lists/-1", &[], (404, "not_found")), ("/status-lists/x", &[], (404, "not_found")), ("/status-lists/+0", &[], (404, "not_found")), ("/status-lists/00", &[], (404, "not_found")),
             (LIST, &[("accept", "application/statuslist+jwt;q=0")], (406, "not_acceptable")),
             (LIST, &[("accept", "application/statuslist+cwt")], (406, "not_acceptable")), ("/status-lists/0?time=1", &[], (501, "not_implemented")),
         ] {
@@ -259,7 +259,7 @@ on_both_engines! {
             assert_eq!((status, code.as_str()), expected, "{path}");
         }
         assert_eq!(get(&anyone, LIST, &[("accept", "application/statuslist+jwt, text/html;q=0.1")]).await.status, 200);
-        assert_eq!(anyone.get("/status-lists").await.expect(200), json!({ "status_lists": [uri] }));
+        assert_eq!(anyone.get("/status-lists").await.expect(200), json!({ "status_lists": [uri, format!("{}/status-lists/1", app.url)] }));
         let metadata = anyone.get("/.well-known/oauth-authorization-server").await.expect(200);
         assert_eq!(metadata["status_list_aggregation_endpoint"], format!("{}/status-lists", app.url));
     }
@@ -283,7 +283,7 @@ on_both_engines! {
         assert!(!ended(&anyone, &token).await);
         app.admin_client().patch("/api/v1/service_accounts/ci", &json!({ "active": false })).await.expect(200);
         assert!(ended(&anyone, &token).await);
-        assert_eq!(anyone.get("/status-lists").await.expect(200)["status_lists"].as_array().unwrap().len(), 2);
+        assert_eq!(anyone.get("/status-lists").await.expect(200)["status_lists"].as_array().unwrap().len(), 3);
     }
 }
 

@@ -48,6 +48,7 @@ fn workspace(number: u128, owner: &Organization, slug: &str) -> Workspace {
         audience: Audience::parse(&format!("urn:{number}:{slug}")).unwrap(),
         token_lifetime_seconds: 3_600,
         signing_algorithm: SigningAlgorithm::Es256,
+        previous_signing_algorithm: None,
         labels: Labels::default(),
         claims: CustomClaims::default(),
         created_at: NOW,
@@ -136,6 +137,7 @@ on_both_engines! {
         let mut made = workspace(10, &one, "ws");
         made.url = Some(WorkspaceUrl::parse("https://ws.example.com").unwrap());
         made.signing_algorithm = SigningAlgorithm::EdDsa;
+        made.previous_signing_algorithm = Some(SigningAlgorithm::Rs256);
         let mut tx = store.begin().await.unwrap();
         tx.insert_workspace(&made).await.unwrap();
         tx.insert_workspace(&workspace(11, &two, "ws")).await.unwrap();
@@ -368,6 +370,8 @@ on_both_engines! {
             active_from: NOW.plus(Duration::from_secs(generation.unsigned_abs())),
             created_at: NOW,
             retired_at: None,
+            introduces: generation == 2,
+            low_s: true,
         };
         let later = NOW.plus(Duration::from_mins(1));
         let mut tx = store.begin().await.unwrap();

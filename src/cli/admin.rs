@@ -245,7 +245,8 @@ async fn rotate_signing_key(config: &Config, RotateSigningKeyArguments { algorit
         }
         say(&format!(
             "what stops working: {ended} tokens, those that the withdrawn keys signed. This Hourpass refuses them within {}, a resource service as soon as it \
-             reads {} again; clients get new ones by exchanging their API keys, which go on working, and people sign in again",
+             reads {} again; clients get new ones by exchanging their API keys, which go on working, and people sign in again. Validators refuse the new key's tokens until they have \
+             read the keys again: up to a minute behind a cache, and longer if they do not do so for an unknown kid",
             humantime::format_duration(config.staleness.bound),
             "/.well-known/jwks.json",
         ));

@@ -72,6 +72,8 @@ pub struct Workspace {
     pub token_lifetime_seconds: i64,
     /// What tokens for it are signed with.
     pub signing_algorithm: SigningAlgorithm,
+    /// What tokens for it are signed with until validators know the first key of `signing_algorithm`, if it was changed to that.
+    pub previous_signing_algorithm: Option<SigningAlgorithm>,
     /// What it is found by.
     pub labels: Labels,
     /// What its tokens say besides.

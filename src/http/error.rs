@@ -58,6 +58,7 @@ pub const CODES: &[Row] = &[
     ("too_many_requests", 429, "Too many requests", "temporarily_unavailable"),
     ("internal_error", 500, "Internal error", "server_error"),
     ("not_implemented", 501, "Not implemented", "server_error"),
+    ("signing_key_not_yet_published", 503, "Signing key not published long enough", "temporarily_unavailable"),
     ("unavailable", 503, "Not available now", "temporarily_unavailable"),
 ];
 
@@ -238,7 +239,10 @@ fn from_use_case(code: &'static str, error: &impl fmt::Display) -> ApiError {
 impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
         let answer = from_use_case(error.code(), &error).at_login();
-        if let LoginError::TooManyGuesses(wait) = error { answer.retry_after(wait) } else { answer }
+        match error {
+            LoginError::TooManyGuesses(wait) | LoginError::NotYetPublished(_, wait) => answer.retry_after(wait),
+            _ => answer,
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! `GET /status-lists/{list}` and `GET /status-lists`: which credentials' tokens count no more (draft-ietf-oauth-status-list-21, sections 8 and 9).
 
+use std::time::Duration;
+
 use actix_web::http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG,
     HeaderName, IF_NONE_MATCH, VARY,
@@ -11,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::State;
 use super::error::ApiError;
+use crate::domain::signing::KEPT_FOR;
 use crate::service::StatusLists;
 
 /// Where all status lists are (draft-ietf-oauth-status-list-21, section 9.3).
@@ -38,9 +41,9 @@ pub(super) async fn get(state: Data<State>, number: Path<String>, request: HttpR
     let tag = format!("W/\"{}\"", list.tag);
     // Compared weakly (RFC 9110, section 8.8.3.2).
     if names(&request, &IF_NONE_MATCH, |named| named == "*" || named.trim_start_matches("W/") == tag.trim_start_matches("W/")) {
-        return Ok(public(HttpResponse::NotModified(), &state, &lists).insert_header((ETAG, tag)).finish());
+        return Ok(public(HttpResponse::NotModified(), &state, &lists, Duration::MAX).insert_header((ETAG, tag)).finish());
     }
-    let mut answer = public(HttpResponse::Ok(), &state, &lists);
+    let mut answer = public(HttpResponse::Ok(), &state, &lists, Duration::MAX);
     answer.insert_header((CONTENT_TYPE, TYPE)).insert_header((ETAG, tag));
     let zipped = names(&request, &ACCEPT_ENCODING, |coding| wants(coding, &["gzip"]));
     Ok(if zipped { answer.insert_header((CONTENT_ENCODING, "gzip")).body(list.gzip.clone()) } else { answer.body(list.token.clone()) })
@@ -50,12 +53,13 @@ pub(super) async fn get(state: Data<State>, number: Path<String>, request: HttpR
 pub(super) async fn aggregation(state: Data<State>) -> Result<HttpResponse, ApiError> {
     let lists = state.status.lists().await?;
     let status_lists = (0..lists.count()).map(|number| state.status.uri(number)).collect();
-    Ok(public(HttpResponse::Ok(), &state, &lists).json(AggregationBody { status_lists }))
+    // A list fills in more than a minute, however many sign in, so that the next one is known before a token names it.
+    Ok(public(HttpResponse::Ok(), &state, &lists, KEPT_FOR).json(AggregationBody { status_lists }))
 }
 
-/// To be kept by anyone until the list is `ttl` old; a validator may run in a browser.
-fn public(mut answer: HttpResponseBuilder, state: &State, lists: &StatusLists) -> HttpResponseBuilder {
-    let left = state.status.rules().ttl.saturating_sub(state.sources.now().since(lists.read_at)).as_secs();
+/// To be kept by anyone until the list is `ttl` old, and no longer than `at_most`; a validator may run in a browser.
+fn public(mut answer: HttpResponseBuilder, state: &State, lists: &StatusLists, at_most: Duration) -> HttpResponseBuilder {
+    let left = state.status.rules().ttl.saturating_sub(state.sources.now().since(lists.read_at)).min(at_most).as_secs();
     answer
         .insert_header((CACHE_CONTROL, format!("public, max-age={left}")))
         .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))

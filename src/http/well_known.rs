@@ -10,18 +10,27 @@ use utoipa::ToSchema;
 
 use super::State;
 use crate::domain::permission::{CATALOGUE, HOURPASS};
-use crate::domain::signing::SigningAlgorithm;
+use crate::domain::signing::{KEPT_FOR, SigningAlgorithm};
+use crate::service::Published;
 
-/// How long an answer may be kept, by anyone.
-const PUBLIC: &str = "public, max-age=60";
-
+/// An answer that anyone may keep as long as keys are published before they sign.
 fn public(value: impl Serialize) -> HttpResponse {
+    answer(value, format!("public, max-age={}", KEPT_FOR.as_secs()))
+}
+
+/// An answer made of the published keys. If this node cannot know whether there are others by now, nobody may keep it.
+fn of_keys(published: &Published, value: impl Serialize) -> HttpResponse {
+    if published.is_fresh { public(value) } else { answer(value, "no-cache".to_owned()) }
+}
+
+fn answer(value: impl Serialize, cache_control: String) -> HttpResponse {
     // A validator may run in a browser.
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, PUBLIC)).insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*")).json(value)
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, cache_control)).insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*")).json(value)
 }
 
 pub(super) async fn jwks(state: Data<State>) -> HttpResponse {
-    public(state.signing.published().await.jwks())
+    let published = state.signing.published().await;
+    of_keys(&published, published.keys.jwks())
 }
 
 /// The public keys (RFC 7517). Private keys never leave the server.
@@ -64,6 +73,9 @@ struct Jwk {
     /// The exponent.
     #[schema(nullable = false, example = "AQAB")]
     e: Option<String>,
+    /// Whether every ES256 signature of this key has an s of at most half of the order of the curve. If so, the other text of a token, (r, n - s), is none of ours.
+    #[schema(nullable = false, example = true)]
+    hourpass_low_s: Option<bool>,
 }
 
 /// What OAuth libraries read first (RFC 8414).
@@ -129,10 +141,14 @@ pub(super) async fn authorization_server(state: Data<State>) -> HttpResponse {
 
 /// Hourpass issues no ID tokens, but many libraries find the keys by this address only.
 pub(super) async fn openid_configuration(state: Data<State>) -> HttpResponse {
-    let algorithms = state.signing.published().await.algorithms();
-    public(Metadata {
-        subject_types_supported: Some(["public"]),
-        id_token_signing_alg_values_supported: Some(algorithms.into_iter().collect()),
-        ..metadata(&state.issuer)
-    })
+    let published = state.signing.published().await;
+    let algorithms = published.keys.algorithms();
+    of_keys(
+        &published,
+        Metadata {
+            subject_types_supported: Some(["public"]),
+            id_token_signing_alg_values_supported: Some(algorithms.into_iter().collect()),
+            ..metadata(&state.issuer)
+        },
+    )
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::Sources;
 use super::management::{FoundHolder, HolderReference, Management, ManagementError, NewAccount, NewKey, NewKeyValue, NewUser, NewWorkspace, Spot};
 use super::passwords::{PasswordError, Passwords};
+use super::signing::{RotatedBy, retire_unpublished};
 use crate::domain::access::{Given, Level};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::attributes::{CustomClaims, Labels};
@@ -165,6 +166,8 @@ impl Administration {
     pub async fn create_workspace(&self, organization: &str, wanted: NewWorkspace) -> Result<Workspace, AdministrationError> {
         let organization = self.organization(organization).await?;
         let mut tx = self.store.begin().await?;
+        // The server makes the key: it has the master key.
+        retire_unpublished(&mut tx, &self.sources, wanted.signing_algorithm, &RotatedBy::operator()).await?;
         let workspace = self.management.insert_workspace(&mut tx, &organization, wanted, Actor::operator(), Origin::default()).await?;
         tx.commit().await?;
         Ok(workspace)

@@ -44,7 +44,7 @@ pub use memory::{Known, Memory, WorkspaceName};
 pub use passwords::{PasswordError, Passwords};
 pub use recorder::{RecordError, Recorder};
 pub use sessions::Sessions;
-pub use signing::{KeyInfo, NewSigningKey, Rotated, RotatedBy, Signing, SigningError, Turn};
+pub use signing::{KeyInfo, NewSigningKey, Published, Rotated, RotatedBy, Signing, SigningError, Turn};
 pub use status::{StatusList, StatusLists, StatusPublisher, StatusRules};
 pub use traffic::{Counted, Span, Traffic};
 pub use upkeep::Upkeep;

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Sources;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::id::{AuditEventId, OrganizationId};
-use crate::domain::signing::{KeyState, RETIRED_AFTER, Rotation, SigningAlgorithm};
+use crate::domain::signing::{CLOCKS_DIFFER, KeyState, PUBLISHED_BEFORE, RETIRED_AFTER, Rotation, SigningAlgorithm};
 use crate::domain::time::Timestamp;
 use crate::keys::{KeyError, KeySet, MasterKey, PublishedKey, SigningKey};
 use crate::store::{Position, SIGNING_KEYS, Store, StoreError, StoredSigningKey, Tx};
@@ -19,6 +19,8 @@ pub(super) const OWN_ALGORITHM: SigningAlgorithm = SigningAlgorithm::Es256;
 /// How often the published keys are looked for at most, and for how long a validator is kept waiting.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_FOR: Duration = Duration::from_millis(200);
+/// What was read longer ago is not handed out for others to keep.
+const FRESH_FOR: Duration = Duration::from_secs(5);
 
 /// For how long the tokens are counted that an emergency ended: it is done already.
 const COUNT_FOR: Duration = Duration::from_secs(2);
@@ -114,7 +116,11 @@ pub struct RotatedBy {
 }
 
 impl RotatedBy {
-    fn system() -> Self {
+    pub(super) fn operator() -> Self {
+        Self { actor: Actor::operator(), ..Self::system() }
+    }
+
+    pub(super) fn system() -> Self {
         Self { actor: Actor::system(), organization: None, origin: Origin::default() }
     }
 }
@@ -127,10 +133,21 @@ pub struct NewSigningKey {
     seen: Option<String>,
 }
 
+/// The keys that are published, as a node knows them.
+#[derive(Debug)]
+pub struct Published {
+    /// The keys.
+    pub keys: Arc<KeySet>,
+    /// Whether they were read from the database just now.
+    pub is_fresh: bool,
+}
+
 /// The keys as last read, and up to where the changes were followed then.
 #[derive(Debug)]
 struct Held {
     position: Position,
+    /// When the reading began.
+    read_at: Timestamp,
     keys: Arc<KeySet>,
 }
 
@@ -154,7 +171,7 @@ impl Signing {
     /// # Errors
     /// Where the database fails or the master key opens none of the keys.
     pub async fn open(store: Store, master: MasterKey, sources: Sources, rotation: Rotation) -> Result<Self, SigningError> {
-        let held = RwLock::new(Held { position: store.changes().position(), keys: Arc::default() });
+        let held = RwLock::new(Held { position: store.changes().position(), read_at: Timestamp::from_seconds(0), keys: Arc::default() });
         let this = Self { store, master, sources, rotation, held, looked_at: Mutex::default(), making: tokio::sync::Mutex::default() };
         this.reload_or_make(OWN_ALGORITHM).await?;
         Ok(this)
@@ -184,7 +201,7 @@ impl Signing {
 
     /// The keys to publish: as the database has them, or had them a second ago. When it cannot be asked in a moment, those that this node knows, for
     /// validators are not to stop because the database does.
-    pub async fn published(&self) -> Arc<KeySet> {
+    pub async fn published(&self) -> Published {
         let now = self.sources.now();
         let due = {
             let mut looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -197,11 +214,13 @@ impl Signing {
         // A new workspace may bring an algorithm into use, so that it is looked for now and then also where no key changed.
         let looking = async { if due { self.reload().await } else { self.keys().await } };
         match tokio::time::timeout(LOOK_FOR, looking).await {
-            Ok(Ok(keys)) => return keys,
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the published keys may be out of date"),
             Err(_) => tracing::warn!("the published keys may be out of date: the database does not answer"),
         }
-        self.known()
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        let is_fresh = held.read_at <= now && now.since(held.read_at) < FRESH_FOR;
+        Published { keys: Arc::clone(&held.keys), is_fresh }
     }
 
     /// Reads the keys in use anew.
@@ -209,17 +228,17 @@ impl Signing {
     /// # Errors
     /// Where the database fails or a key does not open.
     pub async fn reload(&self) -> Result<Arc<KeySet>, SigningError> {
-        let position = self.store.changes().position();
-        let stored = self.store.list_signing_keys_in_use(OWN_ALGORITHM, self.sources.now()).await?;
+        let (position, read_at) = (self.store.changes().position(), self.sources.now());
+        let stored = self.store.list_signing_keys_in_use(OWN_ALGORITHM, read_at).await?;
         let known = self.known();
         let same = stored.len() == known.iter().count()
             && stored.iter().all(|key| known.iter().any(|it| (it.key.kid(), it.active_from) == (key.kid.as_str(), key.active_from)));
         let keys = if same { known } else { Arc::new(KeySet::new(stored.iter().map(|key| self.unseal(key)).collect::<Result<_, _>>()?)) };
-        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Held { position, keys: Arc::clone(&keys) };
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = Held { position, read_at, keys: Arc::clone(&keys) };
         Ok(keys)
     }
 
-    /// The keys, among them one for `algorithm`, which is made where there is none yet.
+    /// The keys, among them one for `algorithm`, which is made where there is none yet. It may not be its turn yet: see [`KeySet::awaited`].
     ///
     /// # Errors
     /// Where the database fails or a key does not open.
@@ -237,14 +256,19 @@ impl Signing {
         }
         let made = self.prepare(algorithm).await?;
         let mut tx = self.store.begin().await?;
-        match self.rotate_in(&mut tx, made, Turn::IfMissing, &RotatedBy::system()).await {
-            Ok(rotated) => {
-                tx.commit().await?;
-                rotated.tell();
+        if algorithm == OWN_ALGORITHM {
+            match self.rotate_in(&mut tx, made, Turn::IfMissing, &RotatedBy::system()).await {
+                Ok(rotated) => {
+                    tx.commit().await?;
+                    rotated.tell();
+                }
+                // Of several nodes that do so at once, the first wins, and the others read its key.
+                Err(SigningError::RotatedMeanwhile(_)) => drop(tx),
+                Err(error) => return Err(error),
             }
-            // Of several nodes that do so at once, the first wins, and the others read its key.
-            Err(SigningError::RotatedMeanwhile(_)) => drop(tx),
-            Err(error) => return Err(error),
+        } else {
+            self.introduce_in(&mut tx, algorithm, Some(made), &RotatedBy::system()).await?;
+            tx.commit().await?;
         }
         let made = self.reload().await?;
         // Or else nothing uses the algorithm any more: the workspace changed in between.
@@ -257,7 +281,8 @@ impl Signing {
         if key.kid() != stored.kid || key.public_jwk()? != stored.public_jwk {
             return Err(KeyError::Public(stored.kid.clone()).into());
         }
-        Ok(PublishedKey { key, generation: stored.generation, active_from: stored.active_from })
+        let introduced_at = stored.introduces.then_some(stored.created_at);
+        Ok(PublishedKey { key, generation: stored.generation, active_from: stored.active_from, introduced_at, low_s: stored.low_s })
     }
 
     /// Makes a key, for [`Signing::rotate_in`]. It is kept nowhere yet.
@@ -267,13 +292,68 @@ impl Signing {
     pub async fn prepare(&self, algorithm: SigningAlgorithm) -> Result<NewSigningKey, SigningError> {
         let stored = self.store.list_signing_keys().await?;
         let seen = stored.into_iter().rfind(|key| key.algorithm == algorithm && key.retired_at.is_none()).map(|key| key.kid);
+        Ok(NewSigningKey { key: self.make(algorithm).await?, seen })
+    }
+
+    async fn make(&self, algorithm: SigningAlgorithm) -> Result<StoredSigningKey, KeyError> {
         // An RSA key takes up to a second of a core.
         let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm)).await;
         let (key, pkcs8) = made.map_err(|_| KeyError::Crypto(algorithm))??;
         let sealed = self.master.seal(key.kid(), &pkcs8).map_err(|_| KeyError::Crypto(algorithm))?;
         let (kid, public_jwk, now) = (key.kid().to_owned(), key.public_jwk()?, self.sources.now());
-        let key = StoredSigningKey { kid, algorithm, public_jwk, sealed, generation: 1, active_from: now, created_at: now, retired_at: None };
-        Ok(NewSigningKey { key, seen })
+        Ok(StoredSigningKey {
+            kid,
+            algorithm,
+            public_jwk,
+            sealed,
+            generation: 1,
+            active_from: now,
+            created_at: now,
+            retired_at: None,
+            introduces: false,
+            low_s: true,
+        })
+    }
+
+    /// Makes a key for an algorithm that is not published, for [`Signing::introduce_in`]: outside of the transaction, because that takes a while.
+    ///
+    /// # Errors
+    /// Where the cryptographic library refuses, and where the database fails.
+    pub async fn prepare_to_introduce(&self, algorithm: SigningAlgorithm) -> Result<Option<NewSigningKey>, SigningError> {
+        let published = self.store.list_signing_keys_in_use(OWN_ALGORITHM, self.sources.now().plus(CLOCKS_DIFFER / 2)).await?;
+        if published.iter().any(|key| key.algorithm == algorithm) { Ok(None) } else { self.prepare(algorithm).await.map(Some) }
+    }
+
+    /// Publishes the first key of an algorithm that something is to be signed with, unless the algorithm is published: before the transaction has anything use it. The key
+    /// signs when everybody who keeps the published keys has read them again.
+    ///
+    /// # Errors
+    /// Where the cryptographic library refuses, and where the database fails.
+    pub async fn introduce_in(
+        &self,
+        tx: &mut Tx,
+        algorithm: SigningAlgorithm,
+        made: Option<NewSigningKey>,
+        by: &RotatedBy,
+    ) -> Result<(), SigningError> {
+        if retire_unpublished(tx, &self.sources, algorithm, by).await? {
+            return Ok(());
+        }
+        let mut made = match made {
+            Some(made) => made.key,
+            // It was published a moment ago. Nothing is read here but by the transaction: it may have the only connection.
+            None => self.make(algorithm).await?,
+        };
+        let now = self.sources.now();
+        let generations = tx.list_signing_keys().await?.into_iter().filter(|key| key.algorithm == algorithm).map(|key| key.generation);
+        made.generation += generations.max().unwrap_or_default();
+        (made.created_at, made.active_from, made.introduces) = (now, now.plus(PUBLISHED_BEFORE), true);
+        // Otherwise somebody else introduces it at the same moment, which is as well.
+        if tx.insert_signing_key(&made).await? {
+            let details = json!({ "algorithm": algorithm, "active_from": made.active_from });
+            record(tx, &self.sources, by, Action::SigningKeyCreate, &made.kid, details).await?;
+        }
+        Ok(())
     }
 
     /// Has `made` sign next, from its turn on. Where the next key is published already, or only a missing one was to be made and is there, all stays as it is, and `made` is dropped. In an
@@ -297,19 +377,19 @@ impl Signing {
         if let Some(key) = there {
             return Ok(Rotated { kid: key.kid.clone(), algorithm, active_from: key.active_from, withdrawn: Vec::new() });
         }
-        made.active_from = match turn {
-            Turn::At(at) if !others.is_empty() => at,
-            _ => now,
+        (made.active_from, made.introduces) = match turn {
+            Turn::At(at) => (at, others.is_empty()),
+            Turn::Now | Turn::IfMissing => (now, false),
         };
         if !tx.insert_signing_key(&made).await? {
             return Err(SigningError::RotatedMeanwhile(algorithm));
         }
         let details = json!({ "algorithm": algorithm, "active_from": made.active_from });
-        self.record(tx, by, Action::SigningKeyCreate, &made.kid, details).await?;
+        record(tx, &self.sources, by, Action::SigningKeyCreate, &made.kid, details).await?;
         let mut withdrawn = Vec::new();
         for other in others.into_iter().filter(|_| turn == Turn::Now) {
             tx.retire_signing_key(&other.kid, now).await?;
-            self.record(tx, by, Action::SigningKeyWithdraw, &other.kid, json!({ "algorithm": algorithm })).await?;
+            record(tx, &self.sources, by, Action::SigningKeyWithdraw, &other.kid, json!({ "algorithm": algorithm })).await?;
             withdrawn.push(other.kid);
         }
         Ok(Rotated { kid: made.kid, algorithm, active_from: made.active_from, withdrawn })
@@ -322,7 +402,7 @@ impl Signing {
     pub async fn rotate_by_operator(&self, algorithm: SigningAlgorithm, at_once: bool) -> Result<Rotated, SigningError> {
         let made = self.prepare(algorithm).await?;
         let mut tx = self.store.begin().await?;
-        let by = RotatedBy { actor: Actor::operator(), ..RotatedBy::system() };
+        let by = RotatedBy::operator();
         let rotated = self.rotate_in(&mut tx, made, self.turn(at_once), &by).await?;
         tx.commit().await?;
         rotated.tell();
@@ -343,7 +423,7 @@ impl Signing {
     /// When a key takes its turn that somebody asks for: at once, or when it was published for long enough.
     #[must_use]
     pub fn turn(&self, at_once: bool) -> Turn {
-        if at_once { Turn::Now } else { Turn::At(self.sources.now().plus(self.rotation.publish_ahead)) }
+        if at_once { Turn::Now } else { Turn::At(self.sources.now().plus(self.rotation.ahead())) }
     }
 
     /// Makes the keys that will be needed, and publishes those no more of which every token has expired.
@@ -351,6 +431,13 @@ impl Signing {
     /// # Errors
     /// Where the database fails.
     pub async fn take_turns(&self) -> Result<(), SigningError> {
+        let known = self.reload().await?.algorithms();
+        for algorithm in SigningAlgorithm::ALL.into_iter().filter(|algorithm| !known.contains(algorithm)) {
+            // A workspace that was made beside the server.
+            if self.store.uses_signing_algorithm(algorithm).await? {
+                self.reload_or_make(algorithm).await?;
+            }
+        }
         let (keys, now) = (self.reload().await?, self.sources.now());
         // What is retired stays so. A node whose clock is ahead is not to decide that alone.
         let certain = now.min(self.store.database_time().await?);
@@ -374,7 +461,8 @@ impl Signing {
             {
                 let mut tx = self.store.begin().await?;
                 if tx.retire_signing_key(over.key.kid(), now).await? {
-                    self.record(&mut tx, &RotatedBy::system(), Action::SigningKeyRetire, over.key.kid(), json!({ "algorithm": algorithm })).await?;
+                    record(&mut tx, &self.sources, &RotatedBy::system(), Action::SigningKeyRetire, over.key.kid(), json!({ "algorithm": algorithm }))
+                        .await?;
                     tx.commit().await?;
                 }
             }
@@ -403,26 +491,47 @@ impl Signing {
         };
         Ok(stored.iter().map(info).collect())
     }
+}
 
-    async fn record(&self, tx: &mut Tx, by: &RotatedBy, action: Action, kid: &str, details: serde_json::Value) -> Result<(), StoreError> {
-        let now = self.sources.now();
-        // Whoever runs this Hourpass is in its first organization.
-        let organization_id = match by.organization {
-            Some(organization) => Some(organization),
-            None => tx.find_first_organization().await?,
-        };
-        tx.insert_event(&Event {
-            id: AuditEventId::generate(now, self.sources.random()),
-            organization_id,
-            occurred_at: now,
-            actor: by.actor.clone(),
-            action,
-            target: Target { kind: "signing_key", id: None, name: kid.to_owned() },
-            outcome: Outcome::Granted,
-            origin: by.origin.clone(),
-            token_expires_at: None,
-            details: Some(details),
-        })
-        .await
+/// Retires the keys of an algorithm that is not published, unless it is. They signed nothing that counts any more, and nobody has read them for a while: if something is to
+/// be signed with that algorithm again, it is with a key that was published before. Returns whether the algorithm is published.
+///
+/// # Errors
+/// Where the database fails.
+pub(super) async fn retire_unpublished(tx: &mut Tx, sources: &Sources, algorithm: SigningAlgorithm, by: &RotatedBy) -> Result<bool, StoreError> {
+    let now = sources.now();
+    // Read before it is looked what is published, so that a key that another transaction introduces in between is not among them.
+    let all = tx.list_signing_keys().await?;
+    // Not only by this clock: another node may be ahead, and publish it no longer.
+    if tx.list_signing_keys_in_use(OWN_ALGORITHM, now.plus(CLOCKS_DIFFER / 2)).await?.iter().any(|key| key.algorithm == algorithm) {
+        return Ok(true);
     }
+    for key in all.iter().filter(|key| key.algorithm == algorithm && key.retired_at.is_none()) {
+        if tx.retire_signing_key(&key.kid, now).await? {
+            record(tx, sources, by, Action::SigningKeyRetire, &key.kid, json!({ "algorithm": algorithm })).await?;
+        }
+    }
+    Ok(false)
+}
+
+async fn record(tx: &mut Tx, sources: &Sources, by: &RotatedBy, action: Action, kid: &str, details: serde_json::Value) -> Result<(), StoreError> {
+    let now = sources.now();
+    // Whoever runs this Hourpass is in its first organization.
+    let organization_id = match by.organization {
+        Some(organization) => Some(organization),
+        None => tx.find_first_organization().await?,
+    };
+    tx.insert_event(&Event {
+        id: AuditEventId::generate(now, sources.random()),
+        organization_id,
+        occurred_at: now,
+        actor: by.actor.clone(),
+        action,
+        target: Target { kind: "signing_key", id: None, name: kid.to_owned() },
+        outcome: Outcome::Granted,
+        origin: by.origin.clone(),
+        token_expires_at: None,
+        details: Some(details),
+    })
+    .await
 }

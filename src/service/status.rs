@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 
 use super::Sources;
 use super::signing::{OWN_ALGORITHM, Signing, SigningError};
-use crate::domain::status::{LIST_LENGTH, StatusBits, list_address};
+use crate::domain::status::{StatusBits, list_address};
 use crate::domain::time::Timestamp;
 use crate::keys::{CompressedBits, DocumentHead, KeyError, StatusListBody, compress, entity_tag, gzip, sign_document};
 use crate::store::{Store, StoreError, Version};
@@ -211,8 +211,8 @@ impl Publisher {
         let (issuer, rules) = (self.issuer.clone(), self.rules);
         let made = tokio::task::spawn_blocking(move || {
             let key = keys.current(OWN_ALGORITHM, read_at).ok_or(KeyError::Crypto(OWN_ALGORITHM))?;
-            // The next list is there before the first token that names it.
-            let count = usize::try_from((view.greatest.0 + i64::from(LIST_LENGTH / 10)) / i64::from(LIST_LENGTH)).unwrap_or_default() + 1;
+            // The next list is there while the last one fills, so that everybody who keeps the names of the lists knows it before a token names it.
+            let count = usize::try_from(view.greatest.list()).unwrap_or_default() + 2;
             let mut all = vec![StatusBits::default(); count];
             for index in view.ended {
                 if let Some(bits) = usize::try_from(index.list()).ok().and_then(|list| all.get_mut(list)) {

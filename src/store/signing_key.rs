@@ -8,15 +8,17 @@ use crate::domain::signing::SigningAlgorithm;
 use crate::domain::time::Timestamp;
 
 statements! {
-    INSERT = "INSERT INTO signing_keys (kid, algorithm, public_jwk, private_key, created_at, generation, active_from) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+    INSERT = "INSERT INTO signing_keys (kid, algorithm, public_jwk, private_key, created_at, generation, active_from, introduces, low_s) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
               ON CONFLICT DO NOTHING";
     // A key type is published only while something signs with it, and what was signed with it counts: some validators choke on a type that they don't know.
-    LIST_IN_USE = "SELECT kid, algorithm, public_jwk, private_key, generation, active_from, created_at, retired_at FROM signing_keys k \
+    LIST_IN_USE = "SELECT kid, algorithm, public_jwk, private_key, generation, active_from, created_at, retired_at, introduces, low_s FROM signing_keys k \
                    WHERE k.retired_at IS NULL AND (k.algorithm = $1 OR k.published_until > $2 OR EXISTS (SELECT 1 FROM workspaces w WHERE w.signing_algorithm = k.algorithm)) \
                    ORDER BY k.algorithm, k.generation";
-    LIST = "SELECT kid, algorithm, public_jwk, private_key, generation, active_from, created_at, retired_at FROM signing_keys ORDER BY algorithm, generation";
+    LIST = "SELECT kid, algorithm, public_jwk, private_key, generation, active_from, created_at, retired_at, introduces, low_s FROM signing_keys ORDER BY algorithm, generation";
     PUBLISH_UNTIL = "UPDATE signing_keys SET published_until = $2 WHERE algorithm = $1";
     RETIRE = "UPDATE signing_keys SET retired_at = $2 WHERE kid = $1 AND retired_at IS NULL";
+    USES = "SELECT EXISTS (SELECT 1 FROM workspaces WHERE signing_algorithm = $1)";
     COUNT = "SELECT count(*) FROM signing_keys";
 }
 
@@ -42,6 +44,10 @@ pub struct StoredSigningKey {
     pub created_at: Timestamp,
     /// Since when it is not published any more.
     pub retired_at: Option<Timestamp>,
+    /// Whether its algorithm was not published when it was made, so that nothing is signed with that until `active_from`.
+    pub introduces: bool,
+    /// Whether all its ES256 signatures have a low s. Older versions made both, and their keys say no.
+    pub low_s: bool,
 }
 
 #[derive(FromRow)]
@@ -54,6 +60,8 @@ struct SigningKeyRow {
     active_from: i64,
     created_at: i64,
     retired_at: Option<i64>,
+    introduces: bool,
+    low_s: bool,
 }
 
 impl TryFrom<SigningKeyRow> for StoredSigningKey {
@@ -70,6 +78,8 @@ impl TryFrom<SigningKeyRow> for StoredSigningKey {
             active_from: Timestamp::from_micros(row.active_from),
             created_at: Timestamp::from_micros(row.created_at),
             retired_at: row.retired_at.map(Timestamp::from_micros),
+            introduces: row.introduces,
+            low_s: row.low_s,
         })
     }
 }
@@ -88,6 +98,14 @@ reads! {
 }
 
 impl Store {
+    /// Whether a workspace has its tokens signed with this algorithm.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn uses_signing_algorithm(&self, algorithm: SigningAlgorithm) -> Result<bool, StoreError> {
+        on!(Db, &self.read, |pool| sqlx::query_scalar(USES).bind(algorithm.as_str()).fetch_one(pool).await).map_err(StoreError::from)
+    }
+
     /// How many signing keys there are.
     ///
     /// # Errors
@@ -133,6 +151,8 @@ impl Tx {
             .bind(key.created_at.as_micros())
             .bind(key.generation)
             .bind(key.active_from.as_micros())
+            .bind(key.introduces)
+            .bind(key.low_s)
             .execute(&mut **tx)
             .await
             .map(|done| done.rows_affected()))?;

@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 macro_rules! select {
     ($where:literal) => {
         concat!(
-            "SELECT id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, labels, claims, created_at FROM workspaces WHERE ",
+            "SELECT id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, previous_signing_algorithm, labels, claims, created_at FROM workspaces WHERE ",
             $where
         )
     };
@@ -24,7 +24,7 @@ statements! {
     INSERT = "INSERT INTO workspaces (id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, created_at, host, labels, claims) \
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     UPDATE = "UPDATE workspaces SET name = $2, url = $3, host = $4, audience = $5, token_lifetime_seconds = $6, signing_algorithm = $7, labels = $8, \
-              claims = $9 WHERE id = $1";
+              claims = $9, previous_signing_algorithm = $10 WHERE id = $1";
     DELETE_LABELS = "DELETE FROM labels WHERE owner_id = $1";
     DELETE = "DELETE FROM workspaces WHERE id = $1";
     COUNT = "SELECT count(*) FROM workspaces WHERE organization_id = $1";
@@ -48,6 +48,7 @@ struct WorkspaceRow {
     audience: String,
     token_lifetime_seconds: i64,
     signing_algorithm: String,
+    previous_signing_algorithm: Option<String>,
     #[sqlx(try_from = "String")]
     labels: Labels,
     #[sqlx(try_from = "String")]
@@ -59,8 +60,9 @@ impl TryFrom<WorkspaceRow> for Workspace {
     type Error = StoreError;
 
     fn try_from(row: WorkspaceRow) -> Result<Self, StoreError> {
-        let signing_algorithm: SigningAlgorithm =
-            row.signing_algorithm.parse().map_err(|_| StoreError::Corrupt(format!("workspaces.signing_algorithm {:?}", row.signing_algorithm)))?;
+        let algorithm = |name: &str, text: String| text.parse().map_err(|_| StoreError::Corrupt(format!("workspaces.{name} {text:?}")));
+        let signing_algorithm: SigningAlgorithm = algorithm("signing_algorithm", row.signing_algorithm)?;
+        let previous_signing_algorithm = row.previous_signing_algorithm.map(|text| algorithm("previous_signing_algorithm", text)).transpose()?;
         Ok(Self {
             id: WorkspaceId(row.id),
             organization_id: OrganizationId(row.organization_id),
@@ -70,6 +72,7 @@ impl TryFrom<WorkspaceRow> for Workspace {
             audience: Audience::from_stored(row.audience),
             token_lifetime_seconds: row.token_lifetime_seconds,
             signing_algorithm,
+            previous_signing_algorithm,
             labels: row.labels,
             claims: row.claims,
             created_at: Timestamp::from_micros(row.created_at),
@@ -193,6 +196,7 @@ impl Tx {
             .bind(workspace.signing_algorithm.as_str())
             .bind(workspace.labels.to_json())
             .bind(workspace.claims.to_json())
+            .bind(workspace.previous_signing_algorithm.map(SigningAlgorithm::as_str))
             .execute(&mut **tx)
             .await
             .map(drop))?;

@@ -252,6 +252,7 @@ on_both_engines! {
         ]).await;
         let shown = admin.get(&workspace).await;
         page(&shown, 200);
+        assert!(shown.text.contains("until then, no tokens are issued"));
         assert!(shown.text.contains("team=data") && shown.text.contains("good for 600 seconds") && lacks(&shown, XSS));
         assert!(shown.text.contains(&format!("-d workspace=lab {}/auth/login", app.url)) && shown.text.contains("rel=\"noopener noreferrer\""));
         let list = async |query: &str| admin.get(&format!("/workspaces{query}")).await.text.contains(&format!("href=\"{workspace}\""));

@@ -109,7 +109,16 @@ impl TestApp {
         self.admin.create_organization(Slug::parse(slug).unwrap(), None).await.unwrap();
     }
 
+    /// As [`TestApp::add_workspace`], and the first key of its algorithm signs.
     pub async fn create_workspace(&self, organization: &str, slug: &str, url: Option<&str>, algorithm: SigningAlgorithm, lifetime: Duration) {
+        self.add_workspace(organization, slug, url, algorithm, lifetime).await;
+        if algorithm != SigningAlgorithm::Es256 {
+            self.upkeep.take_turns().await.unwrap();
+            self.clock.advance_seconds(75);
+        }
+    }
+
+    pub async fn add_workspace(&self, organization: &str, slug: &str, url: Option<&str>, algorithm: SigningAlgorithm, lifetime: Duration) {
         let wanted = NewWorkspace {
             slug: Slug::parse(slug).unwrap(),
             name: None,

@@ -20,6 +20,7 @@ use crate::domain::id::{OrganizationId, Reference, WorkspaceId};
 use crate::domain::name::{Audience, Invalid, Name, Slug, WorkspaceUrl};
 use crate::domain::signing::SigningAlgorithm;
 use crate::domain::time::Timestamp;
+use crate::keys::KeySet;
 use crate::service::{NewWorkspace, WorkspaceChange};
 use crate::store::WorkspaceFilter;
 
@@ -110,18 +111,41 @@ pub(crate) struct WorkspaceBody {
     #[schema(example = 3600)]
     token_lifetime_seconds: i64,
     signing_algorithm: SigningAlgorithm,
+    /// From when on its tokens are signed so, if that is to come: the first key of an algorithm is published before it signs. Until then, they are signed as they
+    /// were before a change, and none are issued for a new workspace (`signing_key_not_yet_published`).
+    signing_algorithm_effective_at: Option<Timestamp>,
     labels: Labels,
     claims: CustomClaims,
     /// When it was made.
     created_at: Timestamp,
 }
 
-impl From<Workspace> for WorkspaceBody {
-    fn from(workspace: Workspace) -> Self {
-        let Workspace { id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, labels, claims, created_at } =
-            workspace;
-        Self { id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, labels, claims, created_at }
+impl WorkspaceBody {
+    fn of(workspace: Workspace, keys: &KeySet, now: Timestamp) -> Self {
+        let Workspace {
+            id, organization_id, slug, name, url, audience, token_lifetime_seconds, signing_algorithm, labels, claims, created_at, ..
+        } = workspace;
+        let signing_algorithm_effective_at = keys.awaited(signing_algorithm, now);
+        Self {
+            id,
+            organization_id,
+            slug,
+            name,
+            url,
+            audience,
+            token_lifetime_seconds,
+            signing_algorithm,
+            signing_algorithm_effective_at,
+            labels,
+            claims,
+            created_at,
+        }
     }
+}
+
+/// A workspace as the API tells of it.
+async fn body(call: &Call, workspace: Workspace) -> Result<WorkspaceBody, ApiError> {
+    Ok(WorkspaceBody::of(workspace, &*call.state.signing.keys().await?, call.state.sources.now()))
 }
 
 /// From a minute to an hour, in seconds.
@@ -147,9 +171,10 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
     let signing_algorithm = algorithm(&mut fields, sent.signing_algorithm.as_deref()).unwrap_or(SigningAlgorithm::Es256);
     let (labels, claims) = (fields.labels(sent.labels).unwrap_or_default(), fields.claims(sent.claims).unwrap_or_default());
     let wanted = slug.map(|slug| NewWorkspace { slug, name, url, audience, signing_algorithm, token_lifetime, labels, claims });
-    let workspace = call.state.management.create_workspace(&call.caller, fields.finish_with(wanted)?, call.origin).await?;
+    let state = &call.state;
+    let workspace = state.management.create_workspace(&call.caller, &state.signing, fields.finish_with(wanted)?, call.origin.clone()).await?;
     let location = format!("/api/v1/workspaces/{}", workspace.id);
-    Ok(created(&WorkspaceBody::from(workspace), &location))
+    Ok(created(&body(&call, workspace).await?, &location))
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<WorkspaceBody>>, ApiError> {
@@ -159,15 +184,23 @@ pub(crate) async fn list(call: Call) -> Result<Json<Items<WorkspaceBody>>, ApiEr
     let filter = WorkspaceFilter { slug: query.slug, label: fields.label(query.label.as_deref()) };
     fields.finish()?;
     let found = call.state.management.list_workspaces(&call.caller, &filter, asked.page()).await?;
-    Ok(Json(asked.answer(found, |workspace| workspace.id.0, WorkspaceBody::from)))
+    let (keys, now) = (call.state.signing.keys().await?, call.state.sources.now());
+    Ok(Json(asked.answer(found, |workspace| workspace.id.0, |workspace| WorkspaceBody::of(workspace, &keys, now))))
 }
 
 pub(crate) async fn get(call: Call, workspace: Path<String>) -> Result<Json<WorkspaceBody>, ApiError> {
-    Ok(Json(call.state.management.find_workspace(&call.caller, &Reference::from(workspace.as_str())).await?.into()))
+    let workspace = call.state.management.find_workspace(&call.caller, &Reference::from(workspace.as_str())).await?;
+    Ok(Json(body(&call, workspace).await?))
 }
 
 pub(crate) async fn change(mut call: Call, workspace: Path<String>) -> Result<Json<WorkspaceBody>, ApiError> {
-    let sent: ChangeBody = call.json().await?;
+    let mut sent: ChangeBody = call.json().await?;
+    let workspace = Reference::from(workspace.as_str());
+    if sent.audience.as_deref().is_some_and(|audience| Audience::parse(audience).is_err()) {
+        // One that could be set once may be sent again, and stays.
+        let found = call.state.management.find_workspace(&call.caller, &workspace).await.ok();
+        sent.audience.take_if(|audience| found.is_some_and(|found| found.audience.as_str() == audience));
+    }
     let mut fields = Fields::default();
     let change = WorkspaceChange {
         name: fields.optional("name", sent.name.as_deref(), Name::parse),
@@ -179,8 +212,9 @@ pub(crate) async fn change(mut call: Call, workspace: Path<String>) -> Result<Js
         claims: fields.claims(sent.claims),
     };
     fields.finish()?;
-    let workspace = Reference::from(workspace.as_str());
-    Ok(Json(call.state.management.update_workspace(&call.caller, &workspace, change, call.origin).await?.into()))
+    let state = &call.state;
+    let workspace = state.management.update_workspace(&call.caller, &state.signing, &workspace, change, call.origin.clone()).await?;
+    Ok(Json(body(&call, workspace).await?))
 }
 
 pub(crate) async fn delete(call: Call, workspace: Path<String>) -> Result<HttpResponse, ApiError> {

@@ -55,7 +55,12 @@ pub(super) async fn list(visit: Visit) -> Result<HttpResponse, ApiError> {
         (!of_algorithm.is_empty()).then(|| Group {
             algorithm,
             in_use: in_use.contains(&algorithm),
-            next: current.and_then(|key| key.active_until).map(|at| visit.moment(at)),
+            next: match current {
+                Some(current) => current.active_until,
+                // The first one: nothing signs with the algorithm yet.
+                None => of_algorithm.iter().find(|key| key.state == KeyState::Next).map(|key| key.active_from),
+            }
+            .map(|at| visit.moment(at)),
             published: of_algorithm.iter().any(|key| key.state == KeyState::Next),
             keys: of_algorithm.iter().map(|key| row(&visit, key)).collect(),
         })
@@ -111,7 +116,8 @@ pub(super) async fn ask_to_withdraw(visit: Visit, algorithm: Path<String>) -> Re
                 ),
                 format!(
                     "Every token that was signed with {algorithm} ends, of all organizations: at Hourpass at once, at resource services as soon as they read the public keys again. \
-                     Machines that exchange their API keys again get new tokens; API keys and sessions in browsers stay."
+                     Machines that exchange their API keys again get new tokens; API keys and sessions in browsers stay. \
+                     Resource services refuse tokens of the new key until they have read the public keys again: up to a minute behind a cache."
                 ),
                 count,
             ],

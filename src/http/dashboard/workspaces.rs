@@ -272,7 +272,9 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     let entered = Entered::read(&mut visit.form().await?)?;
     let made = async {
         let wanted = entered.parse_new()?;
-        Ok::<_, ApiError>(visit.management().create_workspace(&visit.call.caller, wanted, visit.call.origin.clone()).await?)
+        Ok::<_, ApiError>(
+            visit.management().create_workspace(&visit.call.caller, &visit.call.state.signing, wanted, visit.call.origin.clone()).await?,
+        )
     };
     match made.await {
         Ok(workspace) => Ok(visit.done(&format!("/workspaces/{}", workspace.id), "created").await),
@@ -302,7 +304,9 @@ pub(super) async fn save(mut visit: Visit, workspace: Path<String>) -> Result<Ht
     let saved = async {
         let change = parse_change(&edit)?;
         let reference = Reference::Id(workspace.id.0);
-        Ok::<_, ApiError>(visit.management().update_workspace(&visit.call.caller, &reference, change, visit.call.origin.clone()).await?)
+        Ok::<_, ApiError>(
+            visit.management().update_workspace(&visit.call.caller, &visit.call.state.signing, &reference, change, visit.call.origin.clone()).await?,
+        )
     };
     match saved.await {
         Ok(workspace) => Ok(visit.done(&format!("/workspaces/{}", workspace.id), "saved").await),
@@ -326,6 +330,8 @@ struct WorkspaceView<'a> {
     frame: &'a Frame,
     workspace: &'a Workspace,
     made: Moment,
+    /// From when on its tokens are signed as it says, if that is to come.
+    effective: Option<Moment>,
     claims: String,
     curl: String,
     projects: Vec<Project>,
@@ -340,6 +346,7 @@ struct WorkspaceView<'a> {
 pub(super) async fn show(visit: Visit, workspace: Path<String>) -> Result<HttpResponse, ApiError> {
     let query: ShowQuery = visit.query().await?;
     let workspace = find(&visit, &workspace).await?;
+    let keys = visit.call.state.signing.keys().await?;
     let (id, place) = (Reference::Id(workspace.id.0), Place::Workspace(workspace.id));
     let holds = |permission: &Permission| visit.call.caller.access.holds(permission, place);
     let path = format!("/workspaces/{}", workspace.id);
@@ -356,6 +363,7 @@ pub(super) async fn show(visit: Visit, workspace: Path<String>) -> Result<HttpRe
     visit.show(&WorkspaceView {
         frame: &visit.frame,
         made: visit.moment(workspace.created_at),
+        effective: keys.awaited(workspace.signing_algorithm, visit.call.state.sources.now()).map(|at| visit.moment(at)),
         claims: claims_text(&workspace),
         // The double quotes have the shell put the key in.
         curl: format!("curl -d \"password=$HOURPASS_API_KEY\" -d workspace={} {issuer}/auth/login", workspace.slug),

@@ -30,6 +30,7 @@ pub(super) const EXCHANGE: &[&str] = &[
     "invalid_target",
     "invalid_scope",
     "token_too_large",
+    "signing_key_not_yet_published",
     "invalid_credentials",
     "api_key_inactive",
     "api_key_expired",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::credential::Refusal;
+use crate::domain::signing::SigningAlgorithm;
 use crate::keys::KeyError;
 use crate::service::passwords::PasswordError;
 use crate::service::recorder::RecordError;
@@ -61,6 +62,9 @@ pub enum LoginError {
     /// There is no key to sign with.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// Validators may not know the first key of this algorithm yet; they do after this time.
+    #[error("the first {0} key was just published, and nothing is signed with it before everybody who checks tokens can know it: try again in {seconds} seconds", seconds = .1.as_secs() + 1)]
+    NotYetPublished(SigningAlgorithm, Duration),
     /// A password cannot be compared.
     #[error("{0}")]
     Password(PasswordError),
@@ -78,6 +82,7 @@ impl LoginError {
             Self::AccessDenied(_) => "access_denied",
             Self::InvalidScope(_) => "invalid_scope",
             Self::TokenTooLarge(_) => "token_too_large",
+            Self::NotYetPublished(..) => "signing_key_not_yet_published",
             Self::Store(StoreError::Unavailable(_))
             | Self::Signing(SigningError::Store(StoreError::Unavailable(_)))
             | Self::Record(RecordError::Unavailable) => "unavailable",
@@ -89,7 +94,7 @@ impl LoginError {
 impl LoginError {
     /// Whether Hourpass failed, and did not refuse.
     pub(super) fn is_failure(&self) -> bool {
-        matches!(self, Self::Store(_) | Self::Record(_) | Self::Signing(_) | Self::Password(_))
+        matches!(self, Self::Store(_) | Self::Record(_) | Self::Signing(_) | Self::NotYetPublished(..) | Self::Password(_))
     }
 
     /// Whether it is the refusal of someone who may be nobody at all.

@@ -276,12 +276,19 @@ impl Login {
     }
 
     async fn issue(&self, subject: &Subject, permitted: Permitted, browser: bool, origin: Origin, now: Timestamp) -> Result<Issued, LoginError> {
-        let (algorithm, lifetime, audience) = match &permitted.workspace {
-            Some(workspace) => (workspace.signing_algorithm, workspace.token_lifetime_seconds, workspace.audience.to_string()),
-            None => (SigningAlgorithm::Es256, OWN_LIFETIME_SECONDS, self.context.issuer.clone()),
+        let (algorithm, previous, lifetime, audience) = match &permitted.workspace {
+            Some(workspace) => {
+                let (algorithm, previous) = (workspace.signing_algorithm, workspace.previous_signing_algorithm);
+                (algorithm, previous, workspace.token_lifetime_seconds, workspace.audience.to_string())
+            }
+            None => (SigningAlgorithm::Es256, None, OWN_LIFETIME_SECONDS, self.context.issuer.clone()),
         };
         let keys = self.context.signing.with_key_for(algorithm).await?;
-        let key = keys.current(algorithm, now).ok_or(KeyError::Crypto(algorithm))?;
+        let key = keys.current(algorithm, now).or_else(|| keys.current(previous?, now));
+        let key = key.ok_or_else(|| match keys.awaited(algorithm, now) {
+            Some(at) => LoginError::NotYetPublished(algorithm, at.since(now)),
+            None => KeyError::Crypto(algorithm).into(),
+        })?;
         // A token for Hourpass that was not narrowed stands for its holder, whatever it says, so that it need not say everything.
         let unsaid = permitted.workspace.is_none() && !permitted.held.narrowed && permitted.held.parts.len() > MOST_PARTS;
         let parts = if unsaid { &[][..] } else { &permitted.held.parts };
@@ -324,6 +331,7 @@ impl Login {
             client_id,
             iat: issued_at,
             exp: issued_at + lifetime,
+            nbf: None,
             jti: TokenId::generate(now, self.context.sources.random()),
             scope: permission::to_scope(&permitted.held.whole),
             authorization_details,

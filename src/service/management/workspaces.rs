@@ -13,8 +13,8 @@ use crate::domain::entity::{Organization, Workspace};
 use crate::domain::id::{Reference, WorkspaceId};
 use crate::domain::name::{Audience, Invalid, Name, Slug, WorkspaceUrl};
 use crate::domain::permission::Permission;
-use crate::domain::signing::{RETIRED_AFTER, SigningAlgorithm};
-use crate::service::Caller;
+use crate::domain::signing::{PUBLISHED_BEFORE, RETIRED_AFTER, SigningAlgorithm};
+use crate::service::{Caller, RotatedBy, Signing};
 use crate::store::{StoreError, Tx, WorkspaceFilter};
 
 /// What a new workspace is to be.
@@ -62,8 +62,18 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not, or the slug, host or audience is taken.
-    pub async fn create_workspace(&self, caller: &Caller, wanted: NewWorkspace, origin: Origin) -> Result<Workspace, ManagementError> {
+    pub async fn create_workspace(
+        &self,
+        caller: &Caller,
+        signing: &Signing,
+        wanted: NewWorkspace,
+        origin: Origin,
+    ) -> Result<Workspace, ManagementError> {
+        require(caller, &Permission::WORKSPACES_MANAGE, Place::Organization)?;
+        let algorithm = wanted.signing_algorithm;
+        let key = signing.prepare_to_introduce(algorithm).await?;
         let (mut tx, caller) = self.begin_access(caller, &Permission::WORKSPACES_MANAGE, Place::Organization, &[]).await?;
+        signing.introduce_in(&mut tx, algorithm, key, &RotatedBy::system()).await?;
         let workspace = self.insert_workspace(&mut tx, caller.organization(), wanted, caller.actor(), origin).await?;
         tx.commit().await?;
         Ok(workspace)
@@ -95,15 +105,22 @@ impl Management {
     pub async fn update_workspace(
         &self,
         caller: &Caller,
+        signing: &Signing,
         reference: &Reference,
         change: WorkspaceChange,
         origin: Origin,
     ) -> Result<Workspace, ManagementError> {
         let id = self.workspace_of(caller, reference).await?.id;
+        require(caller, &Permission::WORKSPACES_MANAGE, Place::Workspace(id))?;
+        let key = match change.signing_algorithm {
+            Some(algorithm) => signing.prepare_to_introduce(algorithm).await?,
+            None => None,
+        };
+        let keys = signing.keys().await?;
         let (mut tx, caller) = self.begin_access(caller, &Permission::WORKSPACES_MANAGE, Place::Workspace(id), &[]).await?;
         let found = tx.find_workspace_by_id(caller.organization().id, id.0).await?;
         let mut workspace = found.ok_or_else(|| no("workspace", reference))?;
-        let before = workspace.signing_algorithm;
+        let (before, before_that) = (workspace.signing_algorithm, workspace.previous_signing_algorithm);
         let mut changes = Changes::default();
         changes.set("name", &mut workspace.name, change.name);
         changes.set("url", &mut workspace.url, change.url);
@@ -120,10 +137,18 @@ impl Management {
             require(&caller, &Permission::WORKSPACES_MANAGE, Place::Organization)?;
             self.check_receiver(caller.organization(), &workspace)?;
         }
-        tx.update_workspace(&workspace).await.map_err(|error| workspace_taken(error, &workspace))?;
         if changes.has("signing_algorithm") {
-            tx.publish_signing_keys_until(before, self.sources.now().plus(RETIRED_AFTER)).await?;
+            let now = self.sources.now();
+            // Until validators know the first key of the new algorithm, tokens are signed as before.
+            let signed_before = if keys.current(before, now).is_some() { Some(before) } else { before_that };
+            workspace.previous_signing_algorithm = signed_before;
+            let until = now.plus(PUBLISHED_BEFORE).plus(RETIRED_AFTER);
+            for algorithm in [Some(before), signed_before].into_iter().flatten() {
+                tx.publish_signing_keys_until(algorithm, until).await?;
+            }
+            signing.introduce_in(&mut tx, workspace.signing_algorithm, key, &RotatedBy::system()).await?;
         }
+        tx.update_workspace(&workspace).await.map_err(|error| workspace_taken(error, &workspace))?;
         self.finish(tx, &caller, Action::WorkspaceUpdate, Target::from(&workspace), origin, changes.into_details()).await?;
         Ok(workspace)
     }
@@ -176,6 +201,7 @@ impl Management {
             audience,
             token_lifetime_seconds: i64::try_from(wanted.token_lifetime.as_secs()).unwrap_or(i64::MAX),
             signing_algorithm: wanted.signing_algorithm,
+            previous_signing_algorithm: None,
             labels: wanted.labels,
             claims: wanted.claims,
             created_at: now,

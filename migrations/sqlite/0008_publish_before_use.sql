@@ -1,0 +1,7 @@
+-- introduces: the algorithm was not published when the key was made, so that nothing is signed with it until active_from.
+-- low_s: every ES256 signature of the key has the lower of the two values of s. Keys of before made both.
+ALTER TABLE signing_keys ADD COLUMN introduces INTEGER NOT NULL DEFAULT 0 CHECK (introduces IN (0, 1));
+ALTER TABLE signing_keys ADD COLUMN low_s INTEGER NOT NULL DEFAULT 0 CHECK (low_s IN (0, 1));
+
+-- What tokens are signed with until validators know the first key of signing_algorithm; null where that was so from the beginning.
+ALTER TABLE workspaces ADD COLUMN previous_signing_algorithm TEXT;
