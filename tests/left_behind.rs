@@ -105,7 +105,7 @@ on_both_engines! {
     async fn invitation_ends_with_the_key_it_was_made_with(engine: Engine) {
         let app = TestApp::start(engine).await;
         let (admin, anyone) = (app.admin_client(), app.anyone());
-        for (number, how) in ["deactivated", "compromised", "reported", "tokens of the key", "tokens of the account"].into_iter().enumerate() {
+        for (number, how) in ["deactivated", "compromised", "reported", "deleted", "tokens of the key", "tokens of the account"].into_iter().enumerate() {
             let rogue = Rogue::account(&app, &format!("rogue-{number}")).await;
             // The account itself stays as it was, with another key.
             app.issue_key("default", &format!("rogue-{number}"), &[], None).await;
@@ -114,6 +114,7 @@ on_both_engines! {
                 "deactivated" => drop(admin.patch(&rogue.key_path, &json!({ "active": false })).await.expect(200)),
                 "compromised" => drop(admin.call(&format!("{}/compromised", rogue.key_path)).await.expect(200)),
                 "reported" => drop(anyone.post("/api/v1/api_keys/report", &json!({ "key": rogue.key })).await.expect(200)),
+                "deleted" => assert_eq!(admin.delete(&rogue.key_path).await.status, 204),
                 "tokens of the key" => drop(admin.call(&format!("{}/revoke_tokens", rogue.key_path)).await.expect(200)),
                 _ => drop(admin.call(&format!("{}/revoke_tokens", rogue.path)).await.expect(200)),
             }
@@ -690,7 +691,7 @@ on_both_engines! {
 }
 
 fn sha256(text: &str) -> String {
-    RawApiKey::from_presented(text.to_owned()).hash().0.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    RawApiKey::from_presented(text.to_owned()).hash().0.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// The maker is being deactivated while their link is accepted.
