@@ -1,4 +1,5 @@
-//! On whose rights a credential depends: who made it for somebody else knows it, and so it never does more than they may do now.
+//! Bounds a credential by the rights of its makers. A maker knows the credential, so the credential never does more than the
+//! maker may do now.
 
 use crate::domain::access::{Access, Assignment, Place};
 use crate::store::{Holder, MadeBy, StoreError};
@@ -12,8 +13,10 @@ pub(super) struct Judged {
     pub(super) bounded: bool,
 }
 
-/// Looks at those on whose rights a credential depends as they are now; `list` lists what someone was given. Nothing: one of them is gone, deactivated, or may not make such a credential any
-/// more, and it does not count.
+/// Judges a credential by the current state of all its makers. `list` returns the role assignments of a principal.
+///
+/// Returns `None` if one of the makers is deleted or deactivated, or no longer has the permission to make such a credential:
+/// then the credential is refused.
 ///
 /// # Errors
 /// Where the database fails.
@@ -28,7 +31,7 @@ pub(super) async fn judge(
         if !maker.active || !theirs.holds(maker.needed(), Place::Organization) {
             return Ok(None);
         }
-        // The owner may have been given more since, or the maker less: whoever knows the credential gains nothing by it.
+        // The owner may have got more rights since, or the maker may have lost some. The maker gains nothing from either.
         if !theirs.covers(&judged.access) {
             judged = Judged { access: judged.access.shared(&theirs), bounded: true };
         }
@@ -36,7 +39,8 @@ pub(super) async fn judge(
     Ok(Some(judged))
 }
 
-/// Whether somebody else's password counts for its owner, who may do this much. One that does less than its owner may is of no use to anybody but the maker.
+/// Returns whether a password that somebody else set is accepted. `owners` is what its owner may do. A password is never
+/// bounded: whoever signs in with it could change it, and would then have all rights of the owner.
 ///
 /// # Errors
 /// Where the database fails.

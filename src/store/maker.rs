@@ -1,7 +1,9 @@
-//! Who made a credential that they know because of it, and what a maker leaves behind.
+//! The makers of credentials, and what a maker leaves behind.
 //!
-//! A row of `makers` says of a value of an API key, or of a password that somebody else set, who made it, and with which credential. The rows form chains: whoever knows a credential may have
-//! made others with it. Downwards ([`LeftBehind`]) they say what ends with a maker, upwards ([`Maker`]) on whose rights a credential depends.
+//! A row of `makers` names the maker of one value of an API key, or of a password that was set for somebody else, and the
+//! credential that the maker used. The rows form chains, because a credential can be used to make others. [`LeftBehind`]
+//! follows the chains down: what ends with a maker or a credential. [`MadeBy`] follows them up: the principals by whose
+//! rights a credential is bounded.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +15,9 @@ use crate::domain::id::{ApiKeyId, KeyValueId, OrganizationId, ServiceAccountId, 
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 
-/// Begins a statement with all that was made by the root `$1` (a principal, an API key or a value), and with what was made by it, and so on. What the root made for the owner `$2` is left
-/// out, with what was made with that. `UNION` ends circles.
+/// Begins a statement with the CTE `left_behind`: the ids of all credentials that the root `$1` made (a principal, an API key or
+/// a value), of all that were made with those, and so on. Credentials of the owner `$2` that the root itself made are left out.
+/// `UNION` (not `UNION ALL`) ends cycles.
 macro_rules! left_behind {
     ($statement:expr) => {
         concat!(

@@ -1,5 +1,5 @@
-//! What somebody leaves behind: API keys that they made for others, passwords that they set, and links that they made. It ends with its maker and with the credential that it was made with,
-//! unless someone who may as much adopts it.
+//! Ends what a maker leaves behind: API keys made for other accounts, passwords set for other users, and invitations. It ends
+//! with the maker, and with the credential that it was made with, unless a caller with at least the same rights adopts it.
 
 use std::collections::BTreeSet;
 
