@@ -52,3 +52,4 @@ mod status;
 mod store;
 mod teams;
 mod workspace;
+mod wrong_place;

@@ -21,7 +21,7 @@ use crate::service::{
     Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, Recorder,
     Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Traffic, Upkeep, Usage,
 };
-use crate::store::{Store, StoreError};
+use crate::store::{OpenMode, Store, StoreError};
 
 pub use system::system_sources;
 
@@ -82,9 +82,10 @@ impl Application {
             url.clone()
         });
 
-        let store = open(&config.database).await?;
-        let master = master_key::find(&config.signing, &config.database, store.count_signing_keys().await? > 0, &*sources.random)?;
-        let signing = Arc::new(Signing::open(store.clone(), master, sources.clone(), config.signing.rotation).await?);
+        let store = open(&config.database, OpenMode::CreateIfMissing).await?;
+        let sealed = store.count_signing_keys().await? > 0;
+        let master = master_key::find(&config.signing, &config.database, OpenMode::CreateIfMissing, sealed, &*sources.random)?;
+        let signing = Arc::new(Signing::open_or_create(store.clone(), master, sources.clone(), config.signing.rotation).await?);
         let passwords = passwords(&config.passwords, &sources);
         let rules = rules(&config.api_keys, &config.users, Some(issuer.clone()));
         let first_start = administration(&store, &sources, passwords.clone(), rules.clone())
@@ -223,23 +224,24 @@ impl Application {
     }
 }
 
-/// Opens the database for `hourpass admin`.
+/// Opens the database for `hourpass admin`: one that a server made. Makes and migrates nothing.
 ///
 /// # Errors
-/// Where it cannot be opened.
+/// If there is none, if its schema is not this version's, or if it cannot be opened.
 pub async fn open_administration(config: &Config, sources: &Sources) -> Result<Administration, StartError> {
-    let store = open(&config.database).await?;
+    let store = open(&config.database, OpenMode::ExistingOnly).await?;
     let rules = rules(&config.api_keys, &config.users, config.server.public_url.clone());
     Ok(administration(&store, sources, passwords(&config.passwords, sources), rules))
 }
 
-/// Opens the signing keys for `hourpass admin`.
+/// Opens the signing keys for `hourpass admin`: those that a server made. Makes nothing.
 ///
 /// # Errors
-/// Where the database or the master key cannot be had.
+/// If there is no database, master key or signing key, or if one cannot be read.
 pub async fn open_signing(config: &Config, sources: &Sources) -> Result<Signing, StartError> {
-    let store = open(&config.database).await?;
-    let master = master_key::find(&config.signing, &config.database, store.count_signing_keys().await? > 0, &*sources.random)?;
+    let store = open(&config.database, OpenMode::ExistingOnly).await?;
+    let sealed = store.count_signing_keys().await? > 0;
+    let master = master_key::find(&config.signing, &config.database, OpenMode::ExistingOnly, sealed, &*sources.random)?;
     Ok(Signing::open(store, master, sources.clone(), config.signing.rotation).await?)
 }
 
@@ -256,8 +258,8 @@ fn passwords(settings: &PasswordSettings, sources: &Sources) -> Passwords {
     Passwords::new(sources.clone(), settings.params.clone(), settings.concurrency, settings.queue_timeout)
 }
 
-async fn open(database: &Database) -> Result<Store, StoreError> {
-    Store::open(database.url.expose_secret(), database.max_connections, database.timeout).await
+async fn open(database: &Database, mode: OpenMode) -> Result<Store, StoreError> {
+    Store::open(database.url.expose_secret(), database.max_connections, database.timeout, mode).await
 }
 
 fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {

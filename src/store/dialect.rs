@@ -15,12 +15,12 @@ use url::Url;
 
 use super::status::NewGrant;
 
-use super::{Changes, Db, Engine, Store, StoreError, Tx};
+use super::{Changes, Db, Engine, OpenMode, Store, StoreError, Tx, existing};
 use crate::domain::id::OrganizationId;
 use crate::domain::time::Timestamp;
 
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// How long it takes at least until an empty database is another's no more.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -52,7 +52,7 @@ fn refused<T>(why: impl Into<String>) -> Result<T, StoreError> {
     Err(StoreError::Refused(why.into()))
 }
 
-pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
+pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Store, StoreError> {
     // The URL itself stays out of every message: it may hold a password.
     let unreadable = |error: sqlx::Error| StoreError::Refused(format!("database.url cannot be read: {error}"));
     match url.split_once(':') {
@@ -63,7 +63,7 @@ pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration) -> 
                     "database.url: a database without a file would lose everything at the end; name a file, as in sqlite://data/hourpass.db",
                 );
             }
-            open_sqlite(options, max_connections, timeout).await
+            open_sqlite(options, max_connections, timeout, mode).await
         }
         Some(("postgres" | "postgresql", _)) => {
             let parsed = Url::parse(url).map_err(|error| StoreError::Refused(format!("database.url cannot be read: {error}")))?;
@@ -71,18 +71,21 @@ pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration) -> 
                 return refused(format!("database.url has the parameter {unknown}; there are: {}", POSTGRES_PARAMETERS.join(", ")));
             }
             let options = PgConnectOptions::from_str(url).map_err(unreadable)?.application_name("hourpass");
-            open_postgres(options, max_connections, timeout).await
+            open_postgres(options, max_connections, timeout, mode).await
         }
         _ => refused("database.url must begin with sqlite:// or postgres://"),
     }
 }
 
-async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
+async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Store, StoreError> {
     let options = options.options([("client_min_messages", "warning")]);
     // On a connection of its own, without time limits: what brings tables up to date may take long, and another node that does it is waited for. A pool would also
     // hide why it cannot connect.
-    let mut connection = PgConnection::connect_with(&options).await?;
-    migrate_postgres(&mut connection).await?;
+    let mut connection = PgConnection::connect_with(&options).await.map_err(|error| existing::explain_postgres(error, &options))?;
+    match mode {
+        OpenMode::CreateIfMissing => migrate_postgres(&mut connection, &options).await?,
+        OpenMode::ExistingOnly => existing::check_postgres(&mut connection, &options).await?,
+    }
     connection.close().await?;
     let milliseconds = timeout.as_millis().to_string();
     let options = options.options([
@@ -103,11 +106,14 @@ async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout:
 
 /// Of several processes that open an empty database at once, one makes it, and the others wait. SQLite itself does not wait for whoever is just switching the file to WAL, so
 /// that is waited for here.
-async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
-    make_private(options.get_filename())?;
+async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Store, StoreError> {
+    let file = options.get_filename().to_owned();
+    if mode == OpenMode::CreateIfMissing {
+        make_private(&file)?;
+    }
     let mut waited = Duration::ZERO;
     loop {
-        match connect_sqlite(options.clone(), max_connections, timeout).await {
+        match connect_sqlite(options.clone(), max_connections, timeout, mode).await.map_err(|error| existing::explain_sqlite(error, &file)) {
             Err(StoreError::Unavailable(_)) if waited < timeout => {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 waited += LOOK_AGAIN;
@@ -117,9 +123,13 @@ async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeou
     }
 }
 
-async fn connect_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
+async fn connect_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Store, StoreError> {
+    if mode == OpenMode::ExistingOnly {
+        // Before anything else, because the options below would turn somebody else's database into one in WAL mode.
+        existing::check_sqlite(options.get_filename()).await?;
+    }
     let options = options
-        .create_if_missing(true)
+        .create_if_missing(mode == OpenMode::CreateIfMissing)
         .journal_mode(SqliteJournalMode::Wal)
         // NORMAL loses acknowledged commits at a power cut.
         .synchronous(SqliteSynchronous::Full)
@@ -127,7 +137,9 @@ async fn connect_sqlite(options: SqliteConnectOptions, max_connections: u32, tim
         .busy_timeout(timeout);
     // The writer first: it makes the file and turns on WAL before any reader comes.
     let write = sqlite_pool(1, timeout).connect_with(options.clone()).await?;
-    migrate_sqlite(&write).await?;
+    if mode == OpenMode::CreateIfMissing {
+        migrate_sqlite(&write, options.get_filename()).await?;
+    }
     let read = sqlite_pool(max_connections, timeout).connect_with(options.clone()).await?;
     let watch = sqlite_pool(1, timeout).connect_with(options).await?;
     Store::opened(Db::Sqlite(read), Db::Sqlite(write), Db::Sqlite(watch)).await
@@ -218,25 +230,33 @@ pub(super) async fn end_attempt(tx: &mut Tx, keep: bool) -> Result<(), StoreErro
 }
 
 /// Brings the tables up to date. However many processes start at once, one does the work and the others wait for it: sqlx holds an advisory lock.
-async fn migrate_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
+async fn migrate_postgres(connection: &mut PgConnection, options: &PgConnectOptions) -> Result<(), StoreError> {
     let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
     let newest: Option<i64> = if known { sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *connection).await? } else { None };
     refuse_newer(newest, &POSTGRES_MIGRATIONS)?;
-    POSTGRES_MIGRATIONS.run(connection).await.map_err(migration_error)
+    POSTGRES_MIGRATIONS.run(connection).await.map_err(migration_error)?;
+    if !known {
+        tracing::warn!("made the tables of a new Hourpass in the {}", existing::describe_postgres(options));
+    }
+    Ok(())
 }
 
 /// sqlx takes no lock on SQLite, so the whole migration stands in one transaction that excludes other writers.
-async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), StoreError> {
+async fn migrate_sqlite(pool: &SqlitePool, file: &Path) -> Result<(), StoreError> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let known: bool = sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE name = '_sqlx_migrations'").fetch_one(&mut *tx).await?;
     let newest: Option<i64> = if known { sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *tx).await? } else { None };
     refuse_newer(newest, &SQLITE_MIGRATIONS)?;
     SQLITE_MIGRATIONS.run(&mut *tx.acquire().await?).await.map_err(migration_error)?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    if !known {
+        tracing::warn!("made a new database at {}", existing::absolute(file).display());
+    }
+    Ok(())
 }
 
 /// Before anything is written, because an older program cannot know what a newer schema asks of it.
-fn refuse_newer(newest: Option<i64>, migrations: &Migrator) -> Result<(), StoreError> {
+pub(super) fn refuse_newer(newest: Option<i64>, migrations: &Migrator) -> Result<(), StoreError> {
     let ours = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
     match newest {
         Some(theirs) if theirs > ours => Err(StoreError::Refused(format!(

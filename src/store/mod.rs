@@ -78,6 +78,7 @@ mod changes;
 mod dialect;
 mod error;
 mod event_writer;
+mod existing;
 mod former_name;
 mod invitation;
 mod key_credential;
@@ -120,6 +121,15 @@ pub use team::{Member, TeamMember};
 pub use user::{StoredPassword, UserFilter};
 pub use workspace::WorkspaceFilter;
 
+/// Whether opening a database may make one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Makes the file and its folder (SQLite) and the tables, and brings older tables up to date. Only a server may do that.
+    CreateIfMissing,
+    /// Makes and migrates nothing: refuses unless a Hourpass database of exactly this version's schema is there.
+    ExistingOnly,
+}
+
 /// A pool of connections to one engine.
 #[derive(Clone, Debug)]
 pub enum Db {
@@ -160,13 +170,13 @@ enum Engine {
 }
 
 impl Store {
-    /// Opens the database, makes it where it is SQLite and missing, and brings its tables up to date.
+    /// Opens the database. `mode` says whether a missing database, and missing or older tables, are made; see [`OpenMode`].
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where the URL is none of ours or the schema is newer than this program; [`StoreError::Unavailable`] where the database cannot
-    /// be reached.
-    pub async fn open(url: &str, max_connections: u32, timeout: Duration) -> Result<Self, StoreError> {
-        dialect::open(url, max_connections, timeout).await
+    /// [`StoreError::Refused`] if the URL is none of ours, if the schema is newer than this program, or if there is no Hourpass database of this version and
+    /// `mode` does not allow to make one; [`StoreError::Unavailable`] if the database cannot be reached.
+    pub async fn open(url: &str, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Self, StoreError> {
+        dialect::open(url, max_connections, timeout, mode).await
     }
 
     /// Begins a transaction that writes.
