@@ -42,6 +42,7 @@ mod people;
 mod propagation;
 mod publish_before_use;
 mod races;
+mod restore;
 mod roles;
 mod running;
 mod schema;

@@ -48,6 +48,15 @@ fn existing_place(path: &Path) -> String {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
+/// Where the master key is, for a person.
+pub(super) fn place(signing: &Signing, database: &Database) -> String {
+    match (&signing.master_key, &signing.master_key_file) {
+        (Some(_), _) => "in signing.master_key".to_owned(),
+        (None, Some(path)) => format!("in {}", existing_place(path)),
+        (None, None) => format!("in {}", existing_place(&own_file(database))),
+    }
+}
+
 fn own_file(database: &Database) -> PathBuf {
     let directory = store::sqlite_directory(database.url.expose_secret());
     directory.unwrap_or_else(|| PathBuf::from("data")).join("master.key")

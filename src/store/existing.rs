@@ -53,7 +53,7 @@ pub(super) fn explain_sqlite(error: StoreError, file: &Path) -> StoreError {
         StoreError::Driver(inner) => match primary_code(inner).as_deref() {
             Some(NOT_A_DATABASE) => StoreError::Refused(format!("{} is not a SQLite database; correct database.url", file.display())),
             Some(CORRUPT) => StoreError::Refused(format!(
-                "the database {} is damaged; keep it for later, and put a back-up in its place with `hourpass admin restore FILE`",
+                "the database {} is damaged, or the -wal file beside it is another database's; put a back-up in its place with `hourpass admin restore FILE`",
                 file.display()
             )),
             _ => error,
@@ -107,8 +107,10 @@ pub(super) async fn schema_of_sqlite(connection: &mut SqliteConnection) -> Resul
     if !known {
         return Ok(Schema::Foreign);
     }
-    let applied = sqlx::query_as(LIST_MIGRATIONS).fetch_all(connection).await;
-    Ok(Schema::of(applied.ok(), &SQLITE_MIGRATIONS))
+    match sqlx::query_as(LIST_MIGRATIONS).fetch_all(connection).await {
+        Err(error) if primary_code(&error).as_deref() == Some(CORRUPT) => Err(error.into()),
+        applied => Ok(Schema::of(applied.ok(), &SQLITE_MIGRATIONS)),
+    }
 }
 
 /// Refuses unless the database holds the tables of a Hourpass of this version.

@@ -75,7 +75,9 @@ mod access;
 mod api_key;
 mod audit;
 mod changes;
+mod copy;
 mod dialect;
+mod epoch;
 mod error;
 mod event_writer;
 mod existing;
@@ -83,7 +85,9 @@ mod former_name;
 mod invitation;
 mod key_credential;
 mod label;
+mod lock;
 mod maker;
+mod mark;
 mod organization;
 mod permission;
 mod project;
@@ -95,8 +99,11 @@ mod status;
 mod team;
 mod user;
 mod workspace;
+mod write_ahead_log;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
@@ -108,11 +115,15 @@ pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::{ExpiringKey, KeyFilter};
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent, Tally};
 pub use changes::{Changes, Node, Position, Version};
-pub use dialect::sqlite_directory;
+pub use copy::{Counts, Inspection, inspect, settle_copy};
+pub use dialect::{postgres_dump, sqlite_directory, sqlite_file};
+pub use epoch::{Epoch, Evidence, RecentKey};
 pub use error::StoreError;
 pub use event_writer::EventWriter;
 pub use invitation::StoredInvitation;
+pub use lock::DatabaseLock;
 pub use maker::{LeftBehind, LeftKey, MadeBy, Maker, Root};
+pub use mark::HighWater;
 pub use service_account::{AccountCounts, AccountFilter};
 pub use session::{NewSession, SessionHolder};
 pub use signing_key::{SIGNING_KEYS, StoredSigningKey};
@@ -149,6 +160,12 @@ pub struct Store {
     /// For following the changes, which is not to wait for whoever has taken all other connections.
     watch: Db,
     changes: Changes,
+    /// The file of a SQLite database.
+    file: Option<PathBuf>,
+    /// Held as long as a SQLite database is open.
+    _lock: Option<Arc<DatabaseLock>>,
+    /// The file was changed after its write-ahead log was written, and not by SQLite.
+    exchanged: bool,
 }
 
 /// A transaction that writes. Dropped without [`Tx::commit`], it leaves nothing behind.
@@ -157,6 +174,8 @@ pub struct Tx {
     engine: Engine,
     /// Of whom or what it changes something that nodes hold in memory.
     changed: BTreeSet<Uuid>,
+    /// The highest status index that it gave out.
+    index: i64,
     changes: Changes,
 }
 
@@ -185,7 +204,7 @@ impl Store {
     /// Where the database cannot be reached or stays locked.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let engine = dialect::begin(&self.write).await?;
-        Ok(Tx { engine, changed: BTreeSet::new(), changes: self.changes.clone() })
+        Ok(Tx { engine, changed: BTreeSet::new(), index: 0, changes: self.changes.clone() })
     }
 
     /// Whether the database answers.
@@ -236,12 +255,15 @@ impl Tx {
     /// Where the database could not; then nothing of it counts as done.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         if self.changed.is_empty() {
-            return on!(Engine, self.engine, |tx| tx.commit().await).map_err(StoreError::from);
+            on!(Engine, self.engine, |tx| tx.commit().await)?;
+            self.changes.raise_marks(0, self.index);
+            return Ok(());
         }
         let position = self.append_changes().await?;
         // Before: whether or not the commit goes through, and whoever waits for it, nothing older is believed from now on.
         self.changes.note_own(&self.changed, position);
         on!(Engine, self.engine, |tx| tx.commit().await)?;
+        self.changes.raise_marks(position, self.index);
         self.changes.confirm_own(position);
         Ok(())
     }
@@ -260,6 +282,11 @@ impl Tx {
     /// Where the database fails.
     pub async fn end_attempt(&mut self, keep: bool) -> Result<(), StoreError> {
         dialect::end_attempt(self, keep).await
+    }
+
+    /// Notes that a status index was given out.
+    pub(in crate::store) fn note_index(&mut self, index: i64) {
+        self.index = self.index.max(index);
     }
 
     /// Notes that something changed of an account, a person or an organization that nodes hold in memory.
@@ -281,6 +308,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("api_key", api_key::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("changes", changes::STATEMENTS),
+        ("epoch", epoch::STATEMENTS),
         ("event_writer", event_writer::STATEMENTS),
         ("former_name", former_name::STATEMENTS),
         ("invitation", invitation::STATEMENTS),
