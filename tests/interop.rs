@@ -21,7 +21,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hourpass::domain::document::DocumentKind;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::keys::{MasterKey, SigningKey};
-use hourpass::store::{Store, StoredSigningKey};
+use hourpass::store::{OpenMode, Store, StoredSigningKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -118,7 +118,7 @@ impl Private {
 
     /// Those of the server.
     async fn of(database: &Database) -> Vec<Self> {
-        let store = Store::open(&database.url, 1, Duration::from_secs(2)).await.unwrap();
+        let store = Store::open(&database.url, 1, Duration::from_secs(2), OpenMode::CreateIfMissing).await.unwrap();
         let master = MasterKey::parse(&MASTER_KEY.into()).unwrap();
         let open = |key: StoredSigningKey| Self {
             pkcs8: master.unseal(&key.kid, &key.sealed).unwrap().to_vec(),

@@ -16,7 +16,7 @@ use hourpass::domain::permission::Permission;
 use hourpass::domain::role::built_in;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::domain::time::Timestamp;
-use hourpass::store::{AccountFilter, Db, EventFilter, Holder, KeyFilter, Member, NewSession, Store, StoreError, StoredSigningKey};
+use hourpass::store::{AccountFilter, Db, EventFilter, Holder, KeyFilter, Member, NewSession, OpenMode, Store, StoreError, StoredSigningKey};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ use crate::support::{Database, on_both_engines};
 const NOW: Timestamp = Timestamp::from_micros(1_767_225_600_123_456);
 
 async fn open(database: &Database) -> Store {
-    Store::open(&database.url, 4, Duration::from_secs(2)).await.unwrap()
+    Store::open(&database.url, 4, Duration::from_secs(2), OpenMode::CreateIfMissing).await.unwrap()
 }
 
 fn organization(number: u128, slug: &str) -> Organization {

@@ -11,10 +11,10 @@ use super::StartError;
 use crate::config::{Database, Signing};
 use crate::domain::random::Random;
 use crate::keys::MasterKey;
-use crate::store;
+use crate::store::{self, OpenMode};
 
-/// Finds the master key; makes one where none is given and nothing is sealed yet (`sealed` is false).
-pub(super) fn find(signing: &Signing, database: &Database, sealed: bool, random: &dyn Random) -> Result<MasterKey, StartError> {
+/// Finds the master key. With [`OpenMode::CreateIfMissing`], makes one if none is given and nothing is encrypted with one yet (`sealed` is false).
+pub(super) fn find(signing: &Signing, database: &Database, mode: OpenMode, sealed: bool, random: &dyn Random) -> Result<MasterKey, StartError> {
     if let Some(key) = &signing.master_key {
         return MasterKey::parse(key).map_err(|why| StartError::MasterKey(format!("signing.master_key {why}; {HOW}")));
     }
@@ -24,9 +24,15 @@ pub(super) fn find(signing: &Signing, database: &Database, sealed: bool, random:
     let path = own_file(database);
     if !path.exists() {
         if sealed {
-            let path = path.display();
+            let path = existing_place(&path);
             return Err(StartError::MasterKey(format!(
                 "the master key file {path} is missing, and the database holds signing keys that only it opens; put it back, or set signing.master_key"
+            )));
+        }
+        if mode == OpenMode::ExistingOnly {
+            let path = existing_place(&path);
+            return Err(StartError::MasterKey(format!(
+                "there is no master key file at {path}; run this in the server's directory, or name the server's settings with --config FILE. Nothing was made"
             )));
         }
         make(&path, random)?;
@@ -36,6 +42,20 @@ pub(super) fn find(signing: &Signing, database: &Database, sealed: bool, random:
 }
 
 const HOW: &str = "it must be 32 bytes in base64, as `openssl rand -base64 32` makes them";
+
+/// The path as a person finds it from anywhere.
+fn existing_place(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
+
+/// Where the master key is, for a person.
+pub(super) fn place(signing: &Signing, database: &Database) -> String {
+    match (&signing.master_key, &signing.master_key_file) {
+        (Some(_), _) => "in signing.master_key".to_owned(),
+        (None, Some(path)) => format!("in {}", existing_place(path)),
+        (None, None) => format!("in {}", existing_place(&own_file(database))),
+    }
+}
 
 fn own_file(database: &Database) -> PathBuf {
     let directory = store::sqlite_directory(database.url.expose_secret());

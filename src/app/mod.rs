@@ -1,6 +1,7 @@
 //! Puts the parts together: the server for `hourpass serve` and for tests alike, and the administration of a database.
 
 mod master_key;
+mod recovery;
 mod system;
 
 use std::net::SocketAddr;
@@ -21,8 +22,9 @@ use crate::service::{
     Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, Recorder,
     Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Traffic, Upkeep, Usage,
 };
-use crate::store::{Store, StoreError};
+use crate::store::{OpenMode, Store, StoreError};
 
+pub use recovery::{Backup, Replaced, backup, declare_restored, restore};
 pub use system::system_sources;
 
 /// Connections that may wait to be taken.
@@ -46,6 +48,9 @@ pub enum StartError {
     /// The signing keys cannot be read or made.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// A back-up or a restore cannot be done.
+    #[error("{0}")]
+    Recovery(String),
     /// The first start did not come to its end.
     #[error(transparent)]
     Bootstrap(#[from] AdministrationError),
@@ -82,9 +87,14 @@ impl Application {
             url.clone()
         });
 
-        let store = open(&config.database).await?;
-        let master = master_key::find(&config.signing, &config.database, store.count_signing_keys().await? > 0, &*sources.random)?;
-        let signing = Arc::new(Signing::open(store.clone(), master, sources.clone(), config.signing.rotation).await?);
+        let store = open(&config.database, OpenMode::CreateIfMissing).await?;
+        // Before anything is given out, and before anybody is answered.
+        let unfinished = recovery::begin_epoch_if_restored(&config.database, &config.signing, &store, &sources).await?;
+        let sealed = store.count_signing_keys().await? > 0;
+        let master = master_key::find(&config.signing, &config.database, OpenMode::CreateIfMissing, sealed, &*sources.random)?;
+        store.keep_marks(recovery::mark_directory(&config.database, &config.signing).as_ref(), OpenMode::CreateIfMissing).await?;
+        let signing = Arc::new(Signing::open_or_create(store.clone(), master, sources.clone(), config.signing.rotation).await?);
+        unfinished.finish(&signing).await?;
         let passwords = passwords(&config.passwords, &sources);
         let rules = rules(&config.api_keys, &config.users, Some(issuer.clone()));
         let first_start = administration(&store, &sources, passwords.clone(), rules.clone())
@@ -214,6 +224,9 @@ impl Application {
         if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), self.follower.leave()).await {
             tracing::debug!(%error, "the other nodes will find out by themselves that this one is gone");
         }
+        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), self.store.sync_marks()).await {
+            tracing::warn!(%error, "the marks may lack the last changes");
+        }
         // A connection that hangs in a broken network is not waited for.
         if tokio::time::timeout(Duration::from_secs(2), self.store.close()).await.is_err() {
             tracing::warn!("the database did not close in time");
@@ -223,23 +236,24 @@ impl Application {
     }
 }
 
-/// Opens the database for `hourpass admin`.
+/// Opens the database for `hourpass admin`: one that a server made. Makes and migrates nothing.
 ///
 /// # Errors
-/// Where it cannot be opened.
+/// If there is none, if its schema is not this version's, or if it cannot be opened.
 pub async fn open_administration(config: &Config, sources: &Sources) -> Result<Administration, StartError> {
-    let store = open(&config.database).await?;
+    let store = open_existing(config).await?;
     let rules = rules(&config.api_keys, &config.users, config.server.public_url.clone());
     Ok(administration(&store, sources, passwords(&config.passwords, sources), rules))
 }
 
-/// Opens the signing keys for `hourpass admin`.
+/// Opens the signing keys for `hourpass admin`: those that a server made. Makes nothing.
 ///
 /// # Errors
-/// Where the database or the master key cannot be had.
+/// If there is no database, master key or signing key, or if one cannot be read.
 pub async fn open_signing(config: &Config, sources: &Sources) -> Result<Signing, StartError> {
-    let store = open(&config.database).await?;
-    let master = master_key::find(&config.signing, &config.database, store.count_signing_keys().await? > 0, &*sources.random)?;
+    let store = open_existing(config).await?;
+    let sealed = store.count_signing_keys().await? > 0;
+    let master = master_key::find(&config.signing, &config.database, OpenMode::ExistingOnly, sealed, &*sources.random)?;
     Ok(Signing::open(store, master, sources.clone(), config.signing.rotation).await?)
 }
 
@@ -256,8 +270,15 @@ fn passwords(settings: &PasswordSettings, sources: &Sources) -> Passwords {
     Passwords::new(sources.clone(), settings.params.clone(), settings.concurrency, settings.queue_timeout)
 }
 
-async fn open(database: &Database) -> Result<Store, StoreError> {
-    Store::open(database.url.expose_secret(), database.max_connections, database.timeout).await
+/// Opens a database that a server made, to change it: what is given out is noted.
+async fn open_existing(config: &Config) -> Result<Store, StoreError> {
+    let store = open(&config.database, OpenMode::ExistingOnly).await?;
+    store.keep_marks(recovery::mark_directory(&config.database, &config.signing).as_ref(), OpenMode::ExistingOnly).await?;
+    Ok(store)
+}
+
+async fn open(database: &Database, mode: OpenMode) -> Result<Store, StoreError> {
+    Store::open(database.url.expose_secret(), database.max_connections, database.timeout, mode).await
 }
 
 fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {

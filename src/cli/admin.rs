@@ -1,6 +1,7 @@
 //! `hourpass admin …`: works on the database directly.
 
 use std::io::{BufRead, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -8,13 +9,15 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::{Outcome, print, say};
-use crate::app::{open_administration, open_signing, system_sources};
+use crate::app::{backup, declare_restored, open_administration, open_signing, restore, system_sources};
 use crate::config::Config;
 use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::id::Reference;
 use crate::domain::name::{Audience, Email, Invalid, Name, Slug, WorkspaceUrl, check_password};
 use crate::domain::signing::SigningAlgorithm;
-use crate::service::{HolderReference, IssueKey, NewWorkspace, Rotated, generate_password};
+use crate::domain::time::Timestamp;
+use crate::service::{HolderReference, IssueKey, NewWorkspace, Restored, Rotated, generate_password};
+use crate::store::Inspection;
 
 /// What to do where a generated password was not seen.
 const LOST_PASSWORD: &str = "the password is lost; get another with `hourpass admin reset-password`";
@@ -35,6 +38,48 @@ pub(super) enum Admin {
     ResetPassword(ResetPasswordArguments),
     /// Have another key sign tokens: published ahead, as it happens by itself every `signing.rotation`; or, in an emergency, --now.
     RotateSigningKey(RotateSigningKeyArguments),
+    /// Copy the SQLite database into a file while a server runs, and check the copy.
+    Backup(BackupArguments),
+    /// Put a copy of a back-up in the place of the SQLite database. The server has to be stopped; what was there is moved aside.
+    Restore(RestoreArguments),
+    /// Say that the database was restored in another way: every token and session from before is revoked, and new status lists are begun.
+    Restored(RestoredArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct BackupArguments {
+    /// The file to write.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoreArguments {
+    /// The back-up. It is only read. If a -wal file is beside it, as in a snapshot of a volume, both are read together.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    revoke: RevokeArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RestoredArguments {
+    /// The time of the back-up, for the audit trail, such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    since: Option<Timestamp>,
+    #[command(flatten)]
+    revoke: RevokeArguments,
+}
+
+#[derive(Debug, Args)]
+struct RevokeArguments {
+    /// Trust nothing that was made at this time or later, such as 2026-01-31T12:00:00Z: withdraw all signing keys, deactivate the API keys that were created or rotated since, and delete the
+    /// invitations from since.
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    revoke_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -227,10 +272,57 @@ impl Admin {
                     print(&format!("{}\n", password.expose_secret()), LOST_PASSWORD)?;
                 }
             }
+            Self::Backup(BackupArguments { file, force }) => {
+                let made = backup(&config, &system_sources(), &file, force).await?;
+                say(&format!("wrote {}: {}", file.display(), describe(&made.inspection)));
+                say(&format!("the master key is not in it; it is {}. Keep a copy of that in another place", made.master_key));
+            }
+            Self::Restore(RestoreArguments { file, revoke }) => {
+                let done = restore(&config, &system_sources(), &file, revoke.revoke_since).await?;
+                for moved in &done.moved {
+                    say(&format!("moved aside: {}", moved.display()));
+                }
+                say(&format!("restored {} from {}: {}", done.file.display(), file.display(), describe(&done.inspection)));
+                say("start the server: it revokes every token and session from before. API keys and passwords go on working");
+                say(&do_again(done.inspection.last_event_at));
+            }
+            Self::Restored(RestoredArguments { since, revoke }) => {
+                let (restored, withdrawn) = declare_restored(&config, &system_sources(), since, revoke.revoke_since).await?;
+                let Restored { epoch, last_event_at, deactivated_keys, deleted_invitations } = restored;
+                say(&format!("epoch {} begins: every token and session from before is revoked. API keys and passwords go on working", epoch.number));
+                for key in deactivated_keys {
+                    say(&format!("deactivated: API key {key}"));
+                }
+                for kid in withdrawn {
+                    say(&format!("withdrawn: signing key {kid}"));
+                }
+                if deleted_invitations > 0 {
+                    say(&format!("deleted: {deleted_invitations} invitations"));
+                }
+                say(&do_again(since.or(last_event_at)));
+            }
             Self::RotateSigningKey(arguments) => return rotate_signing_key(&config, arguments).await,
         }
         Ok(())
     }
+}
+
+fn describe(found: &Inspection) -> String {
+    let counts = found.counts;
+    let last = found.last_event_at.map_or_else(|| "there is no event yet".to_owned(), |at| format!("the last event is of {at}"));
+    format!(
+        "schema version {}, {} organizations, {} service accounts, {} API keys, {} users, {} audit events; {last}",
+        found.schema, counts.organizations, counts.service_accounts, counts.api_keys, counts.users, counts.audit_events
+    )
+}
+
+/// What nobody but the operator can know.
+fn do_again(since: Option<Timestamp>) -> String {
+    let since = since.map_or_else(|| "the back-up".to_owned(), |at| at.to_string());
+    format!(
+        "DO AGAIN what was done after {since}, because the restored database does not know of it: deactivate and delete accounts, API keys and users; rotate API keys that \
+         leaked; unassign roles; and if a signing key was withdrawn since, `hourpass admin rotate-signing-key --now`"
+    )
 }
 
 async fn rotate_signing_key(config: &Config, RotateSigningKeyArguments { algorithm, now }: RotateSigningKeyArguments) -> Outcome {

@@ -70,6 +70,8 @@ pub struct Database {
     pub max_connections: u32,
     /// The longest wait for a connection or a lock.
     pub timeout: Duration,
+    /// Where it is noted how much the database gave out, besides beside a SQLite file.
+    pub mark_directory: Option<PathBuf>,
 }
 
 impl Database {
@@ -80,6 +82,7 @@ impl Database {
             url: layers.parsed("database.url", |text| if known(text) { Ok(text.into()) } else { Err(must) })?,
             max_connections: layers.number("database.max_connections", 1..=10_000)?,
             timeout: layers.duration("database.timeout", 100 * MILLISECOND..=MINUTE)?,
+            mark_directory: layers.optional("database.mark_directory")?.map(PathBuf::from),
         })
     }
 }

@@ -253,11 +253,13 @@ pub enum Action {
     SigningKeyWithdraw,
     /// A signing key is not published any more: all that it signed has expired.
     SigningKeyRetire,
+    /// The database was found to be restored from a back-up, and everything that it gave out before was revoked.
+    DatabaseRestore,
 }
 
 impl Action {
     /// Every one of them.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 50] = [
         Self::TokenIssue,
         Self::OrganizationCreate,
         Self::OrganizationUpdate,
@@ -307,6 +309,7 @@ impl Action {
         Self::SigningKeyCreate,
         Self::SigningKeyWithdraw,
         Self::SigningKeyRetire,
+        Self::DatabaseRestore,
     ];
 
     /// As in the database and in JSON: `resource.verb`.
@@ -361,6 +364,7 @@ impl Action {
             Self::TeamRemoveMember => "team.remove_member",
             Self::SigningKeyCreate => "signing_key.create",
             Self::SigningKeyWithdraw => "signing_key.withdraw",
+            Self::DatabaseRestore => "database.restore",
             Self::SigningKeyRetire => "signing_key.retire",
         }
     }

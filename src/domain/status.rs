@@ -72,6 +72,12 @@ impl Default for StatusBits {
 }
 
 impl StatusBits {
+    /// Every bit set: every place is INVALID.
+    #[must_use]
+    pub fn all_set() -> Self {
+        Self(vec![0xFF; (LIST_LENGTH / 8) as usize])
+    }
+
     /// Sets the bit at this place; one beyond the end is left out.
     pub fn set(&mut self, position: u32) {
         if let Some(byte) = self.0.get_mut((position / 8) as usize) {

@@ -36,7 +36,7 @@ pub(super) async fn get(state: Data<State>, number: Path<String>, request: HttpR
     }
     let lists = state.status.lists().await?;
     // As it stands in the URI, and in no other way: the list names it.
-    let list = number.parse::<usize>().ok().filter(|parsed| parsed.to_string() == *number).and_then(|number| lists.get(number));
+    let list = number.parse::<i64>().ok().filter(|parsed| parsed.to_string() == *number).and_then(|number| lists.get(number));
     let list = list.ok_or_else(|| ApiError::new("not_found", format!("there is no status list {number}")))?;
     let tag = format!("W/\"{}\"", list.tag);
     // Compared weakly (RFC 9110, section 8.8.3.2).
@@ -52,7 +52,7 @@ pub(super) async fn get(state: Data<State>, number: Path<String>, request: HttpR
 /// All lists (section 9.3).
 pub(super) async fn aggregation(state: Data<State>) -> Result<HttpResponse, ApiError> {
     let lists = state.status.lists().await?;
-    let status_lists = (0..lists.count()).map(|number| state.status.uri(number)).collect();
+    let status_lists = lists.numbers().map(|number| state.status.uri(number)).collect();
     // A list fills in more than a minute, however many sign in, so that the next one is known before a token names it.
     Ok(public(HttpResponse::Ok(), &state, &lists, KEPT_FOR).json(AggregationBody { status_lists }))
 }

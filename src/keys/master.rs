@@ -56,6 +56,14 @@ impl MasterKey {
         Ok([nonce.as_ref().as_slice(), &text].concat())
     }
 
+    /// Checks that it opens all of these, each given with its context.
+    ///
+    /// # Errors
+    /// The context of the first that does not open.
+    pub fn opens(&self, sealed: &[(String, Vec<u8>)]) -> Result<(), String> {
+        sealed.iter().try_for_each(|(context, sealed)| self.unseal(context, sealed).map(drop).map_err(|_| context.clone()))
+    }
+
     /// Decrypts what [`MasterKey::seal`] made.
     ///
     /// # Errors

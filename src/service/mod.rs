@@ -13,6 +13,7 @@ mod management;
 mod memory;
 mod passwords;
 mod recorder;
+mod restoration;
 mod sessions;
 mod signing;
 mod status;
@@ -43,6 +44,7 @@ pub use management::{
 pub use memory::{Known, Memory, WorkspaceName};
 pub use passwords::{PasswordError, Passwords};
 pub use recorder::{RecordError, Recorder};
+pub use restoration::{Declaration, Restoration, Restored};
 pub use sessions::Sessions;
 pub use signing::{KeyInfo, NewSigningKey, Published, Rotated, RotatedBy, Signing, SigningError, Turn};
 pub use status::{StatusList, StatusLists, StatusPublisher, StatusRules};

@@ -37,6 +37,12 @@ pub enum SigningError {
     /// The master key is not the one that the keys were sealed with.
     #[error("the master key does not open signing key {0} in the database: give this node the master key that the database was set up with")]
     MasterKey(String),
+    /// The database holds no signing key.
+    #[error("the database holds no signing key yet: start the server first, which makes it. Nothing was made")]
+    None,
+    /// There is no key of this algorithm that another could replace.
+    #[error("there is no {0} signing key to rotate: the server makes the first one when a workspace uses {0}. Nothing was made")]
+    NothingToRotate(SigningAlgorithm),
     /// Another node or operator did the same at the same moment.
     #[error("the {0} signing key was just rotated by somebody else, and nothing was done; look at the keys before you do it again")]
     RotatedMeanwhile(SigningAlgorithm),
@@ -166,15 +172,28 @@ pub struct Signing {
 }
 
 impl Signing {
-    /// Reads the keys in use, and makes Hourpass's own where there is none.
+    /// Reads the keys in use. Makes none.
     ///
     /// # Errors
-    /// Where the database fails or the master key opens none of the keys.
+    /// [`SigningError::None`] if there is no key; if the database fails or the master key opens none of the keys.
     pub async fn open(store: Store, master: MasterKey, sources: Sources, rotation: Rotation) -> Result<Self, SigningError> {
-        let held = RwLock::new(Held { position: store.changes().position(), read_at: Timestamp::from_seconds(0), keys: Arc::default() });
-        let this = Self { store, master, sources, rotation, held, looked_at: Mutex::default(), making: tokio::sync::Mutex::default() };
+        let this = Self::unread(store, master, sources, rotation);
+        if this.reload().await?.algorithms().contains(&OWN_ALGORITHM) { Ok(this) } else { Err(SigningError::None) }
+    }
+
+    /// Reads the keys in use, and makes Hourpass's own if there is none: for a server.
+    ///
+    /// # Errors
+    /// If the database fails or the master key opens none of the keys.
+    pub async fn open_or_create(store: Store, master: MasterKey, sources: Sources, rotation: Rotation) -> Result<Self, SigningError> {
+        let this = Self::unread(store, master, sources, rotation);
         this.reload_or_make(OWN_ALGORITHM).await?;
         Ok(this)
+    }
+
+    fn unread(store: Store, master: MasterKey, sources: Sources, rotation: Rotation) -> Self {
+        let held = RwLock::new(Held { position: store.changes().position(), read_at: Timestamp::from_seconds(0), keys: Arc::default() });
+        Self { store, master, sources, rotation, held, looked_at: Mutex::default(), making: tokio::sync::Mutex::default() }
     }
 
     /// The keys as this node last saw them.
@@ -401,6 +420,9 @@ impl Signing {
     /// Where somebody else did so at the same moment, and where the database fails.
     pub async fn rotate_by_operator(&self, algorithm: SigningAlgorithm, at_once: bool) -> Result<Rotated, SigningError> {
         let made = self.prepare(algorithm).await?;
+        if made.seen.is_none() {
+            return Err(SigningError::NothingToRotate(algorithm));
+        }
         let mut tx = self.store.begin().await?;
         let by = RotatedBy::operator();
         let rotated = self.rotate_in(&mut tx, made, self.turn(at_once), &by).await?;

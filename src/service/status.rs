@@ -3,6 +3,7 @@
 //! A list's `iat` is the moment at which the database was read, never later: a node that is cut off from it goes on handing out what it has, and nobody takes that for fresh. From its
 //! `exp` on, the node refuses.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use futures_util::future::{BoxFuture, Shared};
 
 use super::Sources;
 use super::signing::{OWN_ALGORITHM, Signing, SigningError};
-use crate::domain::status::{StatusBits, list_address};
+use crate::domain::status::{SHOWN_FOR, StatusBits, list_address};
 use crate::domain::time::Timestamp;
 use crate::keys::{CompressedBits, DocumentHead, KeyError, StatusListBody, compress, entity_tag, gzip, sign_document};
 use crate::store::{Store, StoreError, Version};
@@ -46,7 +47,7 @@ pub struct StatusList {
 /// All lists, as of one moment.
 #[derive(Debug)]
 pub struct StatusLists {
-    lists: Vec<Arc<StatusList>>,
+    lists: BTreeMap<i64, Arc<StatusList>>,
     /// What the node knew of the changes before it read.
     version: Version,
     /// What they are signed with.
@@ -60,14 +61,13 @@ pub struct StatusLists {
 impl StatusLists {
     /// The list of this number.
     #[must_use]
-    pub fn get(&self, number: usize) -> Option<&Arc<StatusList>> {
-        self.lists.get(number)
+    pub fn get(&self, number: i64) -> Option<&Arc<StatusList>> {
+        self.lists.get(&number)
     }
 
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.lists.len()
+    /// The numbers of all of them.
+    pub fn numbers(&self) -> impl Iterator<Item = i64> {
+        self.lists.keys().copied()
     }
 }
 
@@ -116,8 +116,8 @@ impl StatusPublisher {
 
     /// Where list `number` is.
     #[must_use]
-    pub fn uri(&self, number: usize) -> String {
-        list_address(&self.0.issuer, i64::try_from(number).unwrap_or(i64::MAX)).as_str().to_owned()
+    pub fn uri(&self, number: i64) -> String {
+        list_address(&self.0.issuer, number).as_str().to_owned()
     }
 
     /// The lists: of now, as far as this node knows; or, where the database does not answer, the last that it made, while they count.
@@ -211,24 +211,33 @@ impl Publisher {
         let (issuer, rules) = (self.issuer.clone(), self.rules);
         let made = tokio::task::spawn_blocking(move || {
             let key = keys.current(OWN_ALGORITHM, read_at).ok_or(KeyError::Crypto(OWN_ALGORITHM))?;
-            // The next list is there while the last one fills, so that everybody who keeps the names of the lists knows it before a token names it.
-            let count = usize::try_from(view.greatest.list()).unwrap_or_default() + 2;
-            let mut all = vec![StatusBits::default(); count];
+            let mut all = BTreeMap::new();
+            for epoch in &view.epochs {
+                // What was ended after the back-up of a database that was restored, nobody knows. Until every token from before has expired, all of them count as ended.
+                let bits = match epoch.ended_at() {
+                    Some(at) if now >= at.plus(SHOWN_FOR) => continue,
+                    Some(_) => StatusBits::all_set(),
+                    None => StatusBits::default(),
+                };
+                // The next list is there while the last one fills, so that everybody who keeps the names of the lists knows it before a token names it.
+                let last = epoch.last_list.unwrap_or_else(|| view.greatest.list().max(epoch.first_list)) + 1;
+                all.extend((epoch.first_list..=last).map(|number| (number, bits.clone())));
+            }
             for index in view.ended {
-                if let Some(bits) = usize::try_from(index.list()).ok().and_then(|list| all.get_mut(list)) {
+                if let Some(bits) = all.get_mut(&index.list()) {
                     bits.set(index.position());
                 }
             }
             let aggregation_uri = format!("{issuer}/status-lists");
-            let sign = |(number, bits): (usize, StatusBits)| {
+            let sign = |(number, bits): (i64, StatusBits)| {
                 let before = last.as_ref().and_then(|last| last.get(number)).filter(|list| list.bits == bits);
                 let compressed = before.map_or_else(|| compress(&bits), |list| list.compressed.clone());
-                let address = list_address(&issuer, i64::try_from(number).unwrap_or(i64::MAX));
+                let address = list_address(&issuer, number);
                 let head = DocumentHead { address: &address, issued_at: read_at, expires_at: read_at.plus(rules.lifetime) };
                 let token = sign_document(key, head, &StatusListBody::new(&compressed, &aggregation_uri, rules.ttl.as_secs()))?;
-                Ok(Arc::new(StatusList { gzip: gzip(&token), tag: entity_tag(&token), token, bits, compressed }))
+                Ok((number, Arc::new(StatusList { gzip: gzip(&token), tag: entity_tag(&token), token, bits, compressed })))
             };
-            let lists = all.into_iter().enumerate().map(sign).collect::<Result<_, KeyError>>()?;
+            let lists = all.into_iter().map(sign).collect::<Result<_, KeyError>>()?;
             Ok::<_, KeyError>(StatusLists { lists, version, kid: key.kid().to_owned(), read_at, next_end: view.next_end })
         });
         Ok(Arc::new(made.await.map_err(|_| KeyError::Crypto(OWN_ALGORITHM))??))

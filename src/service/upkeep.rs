@@ -4,12 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::usage::Usage;
-use super::{Signing, SigningError, Sources};
+use super::{Restoration, Signing, SigningError, Sources};
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError};
 
 /// How often uses are written.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// How often it is looked whether the database has gone back.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// How often the marks are synced.
+const SYNC_EVERY: Duration = Duration::from_mins(1);
 /// How often old events are looked for.
 const PRUNE_EVERY: Duration = Duration::from_mins(10);
 /// How often it is looked whether signing keys are due.
@@ -51,7 +55,9 @@ impl Upkeep {
         let pruning = every(PRUNE_EVERY, || async { self.prune().await.map(drop) });
         let forgetting = every(PRUNE_EVERY, || async { self.forget_sessions().await.map(drop) });
         let turning = every(TURN_EVERY, || self.take_turns());
-        tokio::join!(flushing, pruning, forgetting, turning);
+        let syncing = every(SYNC_EVERY, || self.store.sync_marks());
+        let watching = every(WATCH_EVERY, || self.watch());
+        tokio::join!(watching, syncing, flushing, pruning, forgetting, turning);
     }
 
     /// Makes and retires signing keys where it is time.
@@ -60,6 +66,15 @@ impl Upkeep {
     /// Where the database fails.
     pub async fn take_turns(&self) -> Result<(), SigningError> {
         self.signing.take_turns().await
+    }
+
+    /// Looks whether the database has gone back. A database that does not answer is others' to speak of.
+    async fn watch(&self) -> Result<(), StoreError> {
+        match Restoration::new(self.store.clone(), self.sources.clone()).watch().await {
+            Err(StoreError::Unavailable(error)) => tracing::debug!(%error, "it cannot be looked whether the database has gone back"),
+            other => return other,
+        }
+        Ok(())
     }
 
     /// Writes the uses that are due, or all of them.

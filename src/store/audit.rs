@@ -69,7 +69,7 @@ macro_rules! tally {
 /// All resources but `token`, so that the index on changes is read at one place for each, and not as a whole.
 macro_rules! resources_that_change {
     () => {
-        "('organization', 'workspace', 'project', 'service_account', 'api_key', 'credential', 'user', 'session', 'permission', 'role', 'team', 'signing_key')"
+        "('organization', 'workspace', 'project', 'service_account', 'api_key', 'credential', 'user', 'session', 'permission', 'role', 'team', 'signing_key', 'database')"
     };
 }
 

@@ -4,6 +4,7 @@
 //! began before a change and ends after it never brings the old state back, wherever the change was made.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,8 @@ use sqlx::FromRow;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{Db, Engine, Store, StoreError, Tx, dialect};
+use super::mark::{HighWater, Mark};
+use super::{DatabaseLock, Db, Engine, Store, StoreError, Tx, dialect};
 
 statements! {
     APPEND = "INSERT INTO changes (subject) VALUES ($1) RETURNING position";
@@ -30,6 +32,9 @@ statements! {
 const REMEMBERED: Duration = Duration::from_mins(15);
 /// From how many subjects on it is looked for those that can be forgotten.
 const MANY: usize = 10_000;
+
+/// Noted as changed when everything changed: a restored database begins a new epoch.
+pub(super) const EVERYTHING: Uuid = Uuid::max();
 
 /// A node that is alive.
 #[derive(Clone, Debug, FromRow)]
@@ -72,6 +77,8 @@ pub struct Changes(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     known: RwLock<Known>,
+    /// Where it is noted what was given out.
+    marks: RwLock<Vec<Mark>>,
     woken: Notify,
     advanced: Notify,
 }
@@ -96,7 +103,7 @@ impl Changes {
     #[expect(clippy::disallowed_methods, reason = "the age of a view is measured on the monotonic clock, and no rule of the domain depends on it")]
     fn new(applied: i64) -> Self {
         let known = Known { generation: 0, applied, floor: 0, own: 0, subjects: HashMap::new(), viewed: Instant::now() };
-        Self(Arc::new(Shared { known: RwLock::new(known), woken: Notify::new(), advanced: Notify::new() }))
+        Self(Arc::new(Shared { known: RwLock::new(known), marks: RwLock::default(), woken: Notify::new(), advanced: Notify::new() }))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -177,6 +184,31 @@ impl Changes {
         }
     }
 
+    pub(super) fn set_marks(&self, marks: Vec<Mark>) {
+        *self.0.marks.write().unwrap_or_else(PoisonError::into_inner) = marks;
+    }
+
+    pub(super) fn mark_paths(&self) -> Vec<PathBuf> {
+        self.0.marks.read().unwrap_or_else(PoisonError::into_inner).iter().map(|mark| mark.path().to_owned()).collect()
+    }
+
+    /// Notes in the marks that so much was given out.
+    pub(super) fn raise_marks(&self, position: i64, index: i64) {
+        self.with_marks(|mark| mark.raise(position, index));
+    }
+
+    pub(super) fn renew_marks(&self, now: HighWater) {
+        self.with_marks(|mark| mark.renew(now));
+    }
+
+    fn with_marks(&self, work: impl Fn(&Mark) -> std::io::Result<()>) {
+        for mark in &*self.0.marks.read().unwrap_or_else(PoisonError::into_inner) {
+            if let Err(error) = work(mark) {
+                tracing::warn!(%error, "the mark {} cannot be written, by which a restored database is recognized", mark.path().display());
+            }
+        }
+    }
+
     /// Takes in that it was changed.
     pub(super) fn confirm_own(&self, position: i64) {
         let mut known = self.write();
@@ -205,6 +237,7 @@ impl Changes {
             known.note(change.subject, change.position, began);
             known.applied = known.applied.max(change.position);
         }
+        let applied = known.applied;
         if !found.is_empty() {
             self.0.advanced.notify_one();
         }
@@ -218,6 +251,10 @@ impl Changes {
         if known.subjects.len() > MANY {
             known.subjects.retain(|_, (_, learned)| began.saturating_duration_since(*learned) < REMEMBERED);
         }
+        drop(known);
+        if !found.is_empty() {
+            self.raise_marks(applied, 0);
+        }
     }
 }
 
@@ -229,6 +266,9 @@ impl Known {
     }
 
     fn note(&mut self, subject: Uuid, position: i64, now: Instant) {
+        if subject == EVERYTHING {
+            self.floor = self.floor.max(position);
+        }
         let entry = self.subjects.entry(subject).or_insert((position, now));
         if entry.0 < position {
             *entry = (position, now);
@@ -250,8 +290,20 @@ impl Tx {
 
 impl Store {
     pub(super) async fn opened(read: Db, write: Db, watch: Db) -> Result<Self, StoreError> {
+        Self::opened_with(read, write, watch, None, false).await
+    }
+
+    /// `file`: of a SQLite database, with the lock on it. `exchanged`: whether it was changed after its write-ahead log was written, and not by SQLite.
+    pub(super) async fn opened_with(
+        read: Db,
+        write: Db,
+        watch: Db,
+        file: Option<(PathBuf, Arc<DatabaseLock>)>,
+        exchanged: bool,
+    ) -> Result<Self, StoreError> {
         let newest: i64 = on!(Db, &watch, |pool| sqlx::query_scalar(NEWEST).fetch_one(pool).await)?;
-        Ok(Self { read, write, watch, changes: Changes::new(newest) })
+        let (file, lock) = file.unzip();
+        Ok(Self { read, write, watch, changes: Changes::new(newest), file, _lock: lock, exchanged })
     }
 
     /// What this node knows of the changes.

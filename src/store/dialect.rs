@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
@@ -15,12 +16,15 @@ use url::Url;
 
 use super::status::NewGrant;
 
-use super::{Changes, Db, Engine, Store, StoreError, Tx};
+use super::lock::{self, Entered};
+use super::mark::{self, DatabaseFile, Said};
+use super::write_ahead_log::{self, Log};
+use super::{Changes, DatabaseLock, Db, Engine, OpenMode, Store, StoreError, Tx, copy, existing};
 use crate::domain::id::OrganizationId;
 use crate::domain::time::Timestamp;
 
-static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 /// How long it takes at least until an empty database is another's no more.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -39,8 +43,28 @@ const POSTGRES_PARAMETERS: [&str; 11] =
 /// The folder of the database file that a `sqlite:` URL names; nothing for another engine.
 #[must_use]
 pub fn sqlite_directory(url: &str) -> Option<PathBuf> {
+    sqlite_file(url).map(|file| folder(&file).to_owned())
+}
+
+/// The database file that a `sqlite:` URL names; `None` for another engine.
+#[must_use]
+pub fn sqlite_file(url: &str) -> Option<PathBuf> {
     let options = SqliteConnectOptions::from_str(url).ok().filter(|_| url.starts_with("sqlite:"))?;
-    Some(folder(options.get_filename()).to_owned())
+    Some(options.get_filename().to_owned())
+}
+
+/// The command that copies the PostgreSQL database of this URL into a file. The password is not in it. `None` for another engine.
+#[must_use]
+pub fn postgres_dump(url: &str, file: &Path) -> Option<String> {
+    let mut url = Url::parse(url).ok().filter(|url| url.scheme().starts_with("postgres"))?;
+    let _has_a_host = url.set_password(None);
+    let parameters: Vec<_> =
+        url.query_pairs().filter(|(name, _)| name != "password").map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    url.set_query(None);
+    if !parameters.is_empty() {
+        url.query_pairs_mut().extend_pairs(parameters);
+    }
+    Some(format!("umask 077 && pg_dump --format=custom --file='{}' --dbname='{url}'", file.display()))
 }
 
 /// The folder that a file is in. For a name without one it is where the program runs, which cannot be opened by the empty path.
@@ -52,7 +76,7 @@ fn refused<T>(why: impl Into<String>) -> Result<T, StoreError> {
     Err(StoreError::Refused(why.into()))
 }
 
-pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
+pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Store, StoreError> {
     // The URL itself stays out of every message: it may hold a password.
     let unreadable = |error: sqlx::Error| StoreError::Refused(format!("database.url cannot be read: {error}"));
     match url.split_once(':') {
@@ -63,7 +87,7 @@ pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration) -> 
                     "database.url: a database without a file would lose everything at the end; name a file, as in sqlite://data/hourpass.db",
                 );
             }
-            open_sqlite(options, max_connections, timeout).await
+            open_sqlite(options, max_connections, timeout, mode).await
         }
         Some(("postgres" | "postgresql", _)) => {
             let parsed = Url::parse(url).map_err(|error| StoreError::Refused(format!("database.url cannot be read: {error}")))?;
@@ -71,18 +95,21 @@ pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration) -> 
                 return refused(format!("database.url has the parameter {unknown}; there are: {}", POSTGRES_PARAMETERS.join(", ")));
             }
             let options = PgConnectOptions::from_str(url).map_err(unreadable)?.application_name("hourpass");
-            open_postgres(options, max_connections, timeout).await
+            open_postgres(options, max_connections, timeout, mode).await
         }
         _ => refused("database.url must begin with sqlite:// or postgres://"),
     }
 }
 
-async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
+async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Store, StoreError> {
     let options = options.options([("client_min_messages", "warning")]);
     // On a connection of its own, without time limits: what brings tables up to date may take long, and another node that does it is waited for. A pool would also
     // hide why it cannot connect.
-    let mut connection = PgConnection::connect_with(&options).await?;
-    migrate_postgres(&mut connection).await?;
+    let mut connection = PgConnection::connect_with(&options).await.map_err(|error| existing::explain_postgres(error, &options))?;
+    match mode {
+        OpenMode::CreateIfMissing => migrate_postgres(&mut connection, &options).await?,
+        OpenMode::ExistingOnly => existing::check_postgres(&mut connection, &options).await?,
+    }
     connection.close().await?;
     let milliseconds = timeout.as_millis().to_string();
     let options = options.options([
@@ -103,11 +130,30 @@ async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout:
 
 /// Of several processes that open an empty database at once, one makes it, and the others wait. SQLite itself does not wait for whoever is just switching the file to WAL, so
 /// that is waited for here.
-async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
-    make_private(options.get_filename())?;
+async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Store, StoreError> {
+    let file = options.get_filename().to_owned();
+    let check = async || existing::check_sqlite(&file).await.map_err(|error| existing::explain_sqlite(error, &file));
+    match mode {
+        OpenMode::CreateIfMissing => make_private(&file)?,
+        // The lock would be a new file beside a database that may not be ours.
+        OpenMode::ExistingOnly if !lock::is_there(&file) => check().await?,
+        OpenMode::ExistingOnly => {}
+    }
+    let (lock, exchanged) = enter(&file, timeout).await?;
+    if mode == OpenMode::ExistingOnly {
+        check().await?;
+        if exchanged {
+            let file = existing::absolute(&file);
+            return refused(format!("{} was put in the place of another database; start the server first, which makes it safe", file.display()));
+        }
+    }
+    let lock = (file.clone(), Arc::new(lock));
     let mut waited = Duration::ZERO;
     loop {
-        match connect_sqlite(options.clone(), max_connections, timeout).await {
+        match connect_sqlite(options.clone(), max_connections, timeout, mode, (lock.clone(), exchanged))
+            .await
+            .map_err(|error| existing::explain_sqlite(error, &file))
+        {
             Err(StoreError::Unavailable(_)) if waited < timeout => {
                 tokio::time::sleep(LOOK_AGAIN).await;
                 waited += LOOK_AGAIN;
@@ -117,9 +163,55 @@ async fn open_sqlite(options: SqliteConnectOptions, max_connections: u32, timeou
     }
 }
 
-async fn connect_sqlite(options: SqliteConnectOptions, max_connections: u32, timeout: Duration) -> Result<Store, StoreError> {
+/// Takes the lock, and finds out whether the log beside the database belongs to it, before SQLite opens either.
+async fn enter(file: &Path, timeout: Duration) -> Result<(DatabaseLock, bool), StoreError> {
+    loop {
+        match lock::enter(file, timeout).await? {
+            // Whoever has it open has looked.
+            Entered::Shared(lock) => return Ok((lock, false)),
+            Entered::Alone(lock) => {
+                let exchanged = examine_log(file).await?;
+                if let Some(lock) = lock::share(lock) {
+                    return Ok((lock, exchanged));
+                }
+            }
+        }
+    }
+}
+
+/// Whether the database was exchanged since its log was written, and both together are whole nevertheless.
+async fn examine_log(file: &Path) -> Result<bool, StoreError> {
+    let noted = match mark::read(&mark::beside_database(file)) {
+        Ok(Said::This(said)) => said.file,
+        _ => None,
+    };
+    let name = existing::absolute(file);
+    let name = name.display();
+    let log = write_ahead_log::examine(file, noted);
+    let log = log.map_err(|error| StoreError::Refused(format!("the database {name} and its -wal cannot be read: {error}")))?;
+    if log == Log::Own {
+        return Ok(false);
+    }
+    // SQLite deletes the log beside an empty file.
+    let empty = file.metadata().is_ok_and(|found| found.len() == 0);
+    if empty || !copy::is_whole(file).await? {
+        return Err(StoreError::Refused(format!(
+            "{name} does not belong to the {name}-wal beside it, as when a back-up is copied over the database of a server that was killed; nothing was \
+             changed: put the back-up in place with `hourpass admin restore FILE`, where FILE may be {name} itself"
+        )));
+    }
+    Ok(true)
+}
+
+async fn connect_sqlite(
+    options: SqliteConnectOptions,
+    max_connections: u32,
+    timeout: Duration,
+    mode: OpenMode,
+    (lock, exchanged): ((PathBuf, Arc<DatabaseLock>), bool),
+) -> Result<Store, StoreError> {
     let options = options
-        .create_if_missing(true)
+        .create_if_missing(mode == OpenMode::CreateIfMissing)
         .journal_mode(SqliteJournalMode::Wal)
         // NORMAL loses acknowledged commits at a power cut.
         .synchronous(SqliteSynchronous::Full)
@@ -127,16 +219,28 @@ async fn connect_sqlite(options: SqliteConnectOptions, max_connections: u32, tim
         .busy_timeout(timeout);
     // The writer first: it makes the file and turns on WAL before any reader comes.
     let write = sqlite_pool(1, timeout).connect_with(options.clone()).await?;
-    migrate_sqlite(&write).await?;
+    if mode == OpenMode::CreateIfMissing {
+        migrate_sqlite(&write, options.get_filename()).await?;
+    }
     let read = sqlite_pool(max_connections, timeout).connect_with(options.clone()).await?;
     let watch = sqlite_pool(1, timeout).connect_with(options).await?;
-    Store::opened(Db::Sqlite(read), Db::Sqlite(write), Db::Sqlite(watch)).await
+    Store::opened_with(Db::Sqlite(read), Db::Sqlite(write), Db::Sqlite(watch), Some(lock), exchanged).await
 }
 
 /// Makes the file, and its folder, for its owner only where they are missing: hashes of passwords are in it. SQLite gives its other files the same mode.
 fn make_private(file: &Path) -> Result<(), StoreError> {
     let folder = folder(file);
     let failed = |error: std::io::Error| StoreError::Refused(format!("the database {} cannot be made: {error}", file.display()));
+    let mark = mark::beside_database(file);
+    if !file.exists() && mark.exists() {
+        return refused(format!(
+            "the database {} is missing, and {} says that there was one; put a back-up in its place with `hourpass admin restore FILE`, or remove {} to begin \
+             with an empty database. Nothing was made",
+            existing::absolute(file).display(),
+            mark.display(),
+            mark.display()
+        ));
+    }
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(error)),
@@ -218,25 +322,33 @@ pub(super) async fn end_attempt(tx: &mut Tx, keep: bool) -> Result<(), StoreErro
 }
 
 /// Brings the tables up to date. However many processes start at once, one does the work and the others wait for it: sqlx holds an advisory lock.
-async fn migrate_postgres(connection: &mut PgConnection) -> Result<(), StoreError> {
+async fn migrate_postgres(connection: &mut PgConnection, options: &PgConnectOptions) -> Result<(), StoreError> {
     let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
     let newest: Option<i64> = if known { sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *connection).await? } else { None };
     refuse_newer(newest, &POSTGRES_MIGRATIONS)?;
-    POSTGRES_MIGRATIONS.run(connection).await.map_err(migration_error)
+    POSTGRES_MIGRATIONS.run(connection).await.map_err(migration_error)?;
+    if !known {
+        tracing::warn!("made the tables of a new Hourpass in the {}", existing::describe_postgres(options));
+    }
+    Ok(())
 }
 
 /// sqlx takes no lock on SQLite, so the whole migration stands in one transaction that excludes other writers.
-async fn migrate_sqlite(pool: &SqlitePool) -> Result<(), StoreError> {
+async fn migrate_sqlite(pool: &SqlitePool, file: &Path) -> Result<(), StoreError> {
     let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
     let known: bool = sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE name = '_sqlx_migrations'").fetch_one(&mut *tx).await?;
     let newest: Option<i64> = if known { sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *tx).await? } else { None };
     refuse_newer(newest, &SQLITE_MIGRATIONS)?;
     SQLITE_MIGRATIONS.run(&mut *tx.acquire().await?).await.map_err(migration_error)?;
-    Ok(tx.commit().await?)
+    tx.commit().await?;
+    if !known {
+        tracing::warn!("made a new database at {}", existing::absolute(file).display());
+    }
+    Ok(())
 }
 
 /// Before anything is written, because an older program cannot know what a newer schema asks of it.
-fn refuse_newer(newest: Option<i64>, migrations: &Migrator) -> Result<(), StoreError> {
+pub(super) fn refuse_newer(newest: Option<i64>, migrations: &Migrator) -> Result<(), StoreError> {
     let ours = migrations.iter().map(|migration| migration.version).max().unwrap_or(0);
     match newest {
         Some(theirs) if theirs > ours => Err(StoreError::Refused(format!(
@@ -276,6 +388,55 @@ pub(super) async fn take_status(tx: &mut Tx, grant: NewGrant, free: i64) -> Resu
         }
     };
     Ok(taken?)
+}
+
+/// Lets a transaction that renews everything take its time, and keeps others from writing to what it renews.
+pub(super) async fn begin_epoch(tx: &mut Tx) -> Result<(), StoreError> {
+    if let Engine::Postgres(tx) = &mut tx.engine {
+        sqlx::query("SET LOCAL statement_timeout = 0").execute(&mut **tx).await?;
+        sqlx::query("LOCK TABLE epochs, api_keys, api_key_values, sessions, status_entries IN EXCLUSIVE MODE").execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+/// Has the next status index and the next position in the change log be higher than this.
+pub(super) async fn jump_numbers(tx: &mut Tx, number: i64) -> Result<(), StoreError> {
+    match &mut tx.engine {
+        Engine::Sqlite(tx) => {
+            sqlx::query("DELETE FROM sqlite_sequence WHERE name IN ('changes', 'status_entries')").execute(&mut **tx).await?;
+            let sql = "INSERT INTO sqlite_sequence (name, seq) VALUES ('changes', $1), ('status_entries', $1)";
+            sqlx::query(sql).bind(number).execute(&mut **tx).await?;
+        }
+        Engine::Postgres(tx) => {
+            let sql = "SELECT setval(pg_get_serial_sequence('changes', 'position'), $1), setval(pg_get_serial_sequence('status_entries', 'idx'), $1)";
+            sqlx::query(sql).bind(number).execute(&mut **tx).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives every value of every API key a new grant, at random.
+pub(super) async fn replace_all_grants(tx: &mut Tx) -> Result<(), StoreError> {
+    match &mut tx.engine {
+        Engine::Sqlite(tx) => drop(sqlx::query("UPDATE api_key_values SET grant_id = randomblob(16)").execute(&mut **tx).await?),
+        Engine::Postgres(tx) => drop(sqlx::query("UPDATE api_key_values SET grant_id = gen_random_uuid()").execute(&mut **tx).await?),
+    }
+    Ok(())
+}
+
+/// By what the file of a SQLite database is recognized. `None` while its schema cookie stands only in the log beside it.
+pub(super) async fn identify_file(store: &Store) -> Result<Option<DatabaseFile>, StoreError> {
+    let (Db::Sqlite(pool), Some(file)) = (&store.write, &store.file) else { return Ok(None) };
+    let cookie: i64 = sqlx::query_scalar("PRAGMA schema_version").fetch_one(pool).await?;
+    let Ok(cookie) = u32::try_from(cookie) else { return Ok(None) };
+    if !matches!(mark::read(&mark::beside_database(file)), Ok(Said::This(said)) if said.file.is_some_and(|file| file.cookie == cookie)) {
+        let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(pool).await?;
+        if busy != 0 {
+            return Ok(None);
+        }
+    }
+    let found = file.metadata().map_err(sqlx::Error::Io)?;
+    Ok(Some(DatabaseFile { cookie, inode: found.ino(), modified: mark::modified(&found) }))
 }
 
 /// The database's own time, in microseconds since the Unix epoch.

@@ -75,14 +75,19 @@ mod access;
 mod api_key;
 mod audit;
 mod changes;
+mod copy;
 mod dialect;
+mod epoch;
 mod error;
 mod event_writer;
+mod existing;
 mod former_name;
 mod invitation;
 mod key_credential;
 mod label;
+mod lock;
 mod maker;
+mod mark;
 mod organization;
 mod permission;
 mod project;
@@ -94,8 +99,11 @@ mod status;
 mod team;
 mod user;
 mod workspace;
+mod write_ahead_log;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
@@ -107,11 +115,15 @@ pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::{ExpiringKey, KeyFilter};
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent, Tally};
 pub use changes::{Changes, Node, Position, Version};
-pub use dialect::sqlite_directory;
+pub use copy::{Counts, Inspection, inspect, settle_copy};
+pub use dialect::{postgres_dump, sqlite_directory, sqlite_file};
+pub use epoch::{Epoch, Evidence, RecentKey};
 pub use error::StoreError;
 pub use event_writer::EventWriter;
 pub use invitation::StoredInvitation;
+pub use lock::DatabaseLock;
 pub use maker::{LeftBehind, LeftKey, MadeBy, Maker, Root};
+pub use mark::HighWater;
 pub use service_account::{AccountCounts, AccountFilter};
 pub use session::{NewSession, SessionHolder};
 pub use signing_key::{SIGNING_KEYS, StoredSigningKey};
@@ -119,6 +131,15 @@ pub use status::{Ended, StatusView};
 pub use team::{Member, TeamMember};
 pub use user::{StoredPassword, UserFilter};
 pub use workspace::WorkspaceFilter;
+
+/// Whether opening a database may make one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Makes the file and its folder (SQLite) and the tables, and brings older tables up to date. Only a server may do that.
+    CreateIfMissing,
+    /// Makes and migrates nothing: refuses unless a Hourpass database of exactly this version's schema is there.
+    ExistingOnly,
+}
 
 /// A pool of connections to one engine.
 #[derive(Clone, Debug)]
@@ -139,6 +160,12 @@ pub struct Store {
     /// For following the changes, which is not to wait for whoever has taken all other connections.
     watch: Db,
     changes: Changes,
+    /// The file of a SQLite database.
+    file: Option<PathBuf>,
+    /// Held as long as a SQLite database is open.
+    _lock: Option<Arc<DatabaseLock>>,
+    /// The file was changed after its write-ahead log was written, and not by SQLite.
+    exchanged: bool,
 }
 
 /// A transaction that writes. Dropped without [`Tx::commit`], it leaves nothing behind.
@@ -147,6 +174,8 @@ pub struct Tx {
     engine: Engine,
     /// Of whom or what it changes something that nodes hold in memory.
     changed: BTreeSet<Uuid>,
+    /// The highest status index that it gave out.
+    index: i64,
     changes: Changes,
 }
 
@@ -160,13 +189,13 @@ enum Engine {
 }
 
 impl Store {
-    /// Opens the database, makes it where it is SQLite and missing, and brings its tables up to date.
+    /// Opens the database. `mode` says whether a missing database, and missing or older tables, are made; see [`OpenMode`].
     ///
     /// # Errors
-    /// [`StoreError::Refused`] where the URL is none of ours or the schema is newer than this program; [`StoreError::Unavailable`] where the database cannot
-    /// be reached.
-    pub async fn open(url: &str, max_connections: u32, timeout: Duration) -> Result<Self, StoreError> {
-        dialect::open(url, max_connections, timeout).await
+    /// [`StoreError::Refused`] if the URL is none of ours, if the schema is newer than this program, or if there is no Hourpass database of this version and
+    /// `mode` does not allow to make one; [`StoreError::Unavailable`] if the database cannot be reached.
+    pub async fn open(url: &str, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Self, StoreError> {
+        dialect::open(url, max_connections, timeout, mode).await
     }
 
     /// Begins a transaction that writes.
@@ -175,7 +204,7 @@ impl Store {
     /// Where the database cannot be reached or stays locked.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
         let engine = dialect::begin(&self.write).await?;
-        Ok(Tx { engine, changed: BTreeSet::new(), changes: self.changes.clone() })
+        Ok(Tx { engine, changed: BTreeSet::new(), index: 0, changes: self.changes.clone() })
     }
 
     /// Whether the database answers.
@@ -226,12 +255,15 @@ impl Tx {
     /// Where the database could not; then nothing of it counts as done.
     pub async fn commit(mut self) -> Result<(), StoreError> {
         if self.changed.is_empty() {
-            return on!(Engine, self.engine, |tx| tx.commit().await).map_err(StoreError::from);
+            on!(Engine, self.engine, |tx| tx.commit().await)?;
+            self.changes.raise_marks(0, self.index);
+            return Ok(());
         }
         let position = self.append_changes().await?;
         // Before: whether or not the commit goes through, and whoever waits for it, nothing older is believed from now on.
         self.changes.note_own(&self.changed, position);
         on!(Engine, self.engine, |tx| tx.commit().await)?;
+        self.changes.raise_marks(position, self.index);
         self.changes.confirm_own(position);
         Ok(())
     }
@@ -250,6 +282,11 @@ impl Tx {
     /// Where the database fails.
     pub async fn end_attempt(&mut self, keep: bool) -> Result<(), StoreError> {
         dialect::end_attempt(self, keep).await
+    }
+
+    /// Notes that a status index was given out.
+    pub(in crate::store) fn note_index(&mut self, index: i64) {
+        self.index = self.index.max(index);
     }
 
     /// Notes that something changed of an account, a person or an organization that nodes hold in memory.
@@ -271,6 +308,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
         ("api_key", api_key::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("changes", changes::STATEMENTS),
+        ("epoch", epoch::STATEMENTS),
         ("event_writer", event_writer::STATEMENTS),
         ("former_name", former_name::STATEMENTS),
         ("invitation", invitation::STATEMENTS),

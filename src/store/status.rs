@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::{Db, Engine, SessionHolder, Store, StoreError, Tx, dialect};
+use super::{Db, Engine, Epoch, SessionHolder, Store, StoreError, Tx, dialect};
 use crate::domain::entity::KeyValue;
 use crate::domain::id::{ApiKeyId, OrganizationId, ServiceAccountId, SessionId, UserId};
 use crate::domain::status::{REUSED_AFTER, SHOWN_FOR, StatusIndex};
@@ -101,6 +101,8 @@ pub struct StatusView {
     pub greatest: StatusIndex,
     /// When the next one will end by itself.
     pub next_end: Option<Timestamp>,
+    /// Which lists there are: those of each epoch. The last epoch is the present one.
+    pub epochs: Vec<Epoch>,
 }
 
 impl Store {
@@ -118,6 +120,7 @@ impl Store {
             ended: ended.into_iter().map(StatusIndex).collect(),
             greatest: StatusIndex(greatest),
             next_end: next.map(Timestamp::from_micros),
+            epochs: self.list_epochs().await?,
         })
     }
 }
@@ -129,12 +132,14 @@ impl Tx {
     /// Where the database fails.
     pub(super) async fn add_status(&mut self, grant: NewGrant, now: Timestamp) -> Result<StatusIndex, StoreError> {
         if let Some(taken) = dialect::take_status(self, grant, now.minus(REUSED_AFTER).as_micros()).await? {
+            self.note_index(taken);
             return Ok(StatusIndex(taken));
         }
         let NewGrant { id, ends_at, outlived } = grant;
         let ends_at = ends_at.map(Timestamp::as_micros);
         let added: i64 =
             on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(ADD).bind(id.0).bind(ends_at).bind(outlived).fetch_one(&mut **tx).await)?;
+        self.note_index(added);
         Ok(StatusIndex(added))
     }
 

@@ -62,6 +62,7 @@ fn in_words(action: Action) -> &'static str {
         Action::SigningKeyCreate => "made the signing key",
         Action::SigningKeyWithdraw => "withdrew the signing key",
         Action::SigningKeyRetire => "retired the signing key",
+        Action::DatabaseRestore => "began a new epoch of the restored database",
     }
 }
 
