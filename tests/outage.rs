@@ -87,7 +87,9 @@ async fn sqlite_on_a_full_disk() {
             }
         }
         assert!(refused > 0, "the disk was never full");
+        eventually(async || Client::new(&server.url).get("/readyz").await.status == 503).await;
         limit("unlimited");
+        eventually(async || Client::new(&server.url).get("/readyz").await.status == 200).await;
         for number in 0..20 {
             let name = format!("free-{round}-{number}");
             admin.post("/api/v1/service_accounts", &json!({ "name": name })).await.expect(201);

@@ -22,7 +22,7 @@ use crate::service::{
     Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, Recorder,
     Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Traffic, Upkeep, Usage,
 };
-use crate::store::{OpenMode, Store, StoreError};
+use crate::store::{OpenMode, Pooler, PostgresOptions, Store, StoreError};
 
 pub use recovery::{Backup, Replaced, backup, declare_restored, restore};
 pub use system::system_sources;
@@ -278,7 +278,9 @@ async fn open_existing(config: &Config) -> Result<Store, StoreError> {
 }
 
 async fn open(database: &Database, mode: OpenMode) -> Result<Store, StoreError> {
-    Store::open(database.url.expose_secret(), database.max_connections, database.timeout, mode).await
+    let pooler = if database.behind_pooler { Pooler::Transaction } else { Pooler::Auto };
+    let postgres = PostgresOptions { pooler, listen_url: database.listen_url.as_ref().map(ExposeSecret::expose_secret) };
+    Store::open_with(database.url.expose_secret(), database.max_connections, database.timeout, mode, postgres).await
 }
 
 fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {

@@ -10,7 +10,7 @@ use crate::config::Config;
 
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
-    /// Ask whether it can do its work (/readyz: the database answers), and not only whether it lives (/healthz).
+    /// Ask whether it can do its work (/readyz: the database takes writes), and not only whether it lives (/healthz).
     #[arg(long)]
     ready: bool,
     /// The server's URL; without it, the configured host and port.

@@ -72,6 +72,10 @@ pub struct Database {
     pub timeout: Duration,
     /// Where it is noted how much the database gave out, besides beside a SQLite file.
     pub mark_directory: Option<PathBuf>,
+    /// Whether a pooler is known to be before PostgreSQL; else that is found out.
+    pub behind_pooler: bool,
+    /// PostgreSQL itself, for listening; with the password, so never printed.
+    pub listen_url: Option<SecretString>,
 }
 
 impl Database {
@@ -83,6 +87,18 @@ impl Database {
             max_connections: layers.number("database.max_connections", 1..=10_000)?,
             timeout: layers.duration("database.timeout", 100 * MILLISECOND..=MINUTE)?,
             mark_directory: layers.optional("database.mark_directory")?.map(PathBuf::from),
+            behind_pooler: layers.parsed("database.pooler", |text| match text {
+                "auto" => Ok(false),
+                "transaction" => Ok(true),
+                _ => Err("must be auto or transaction"),
+            })?,
+            listen_url: match layers.secret("database.listen_url")? {
+                Some(_) => Some(layers.parsed("database.listen_url", |text| {
+                    let postgres = ["postgres:", "postgresql:"].iter().any(|scheme| text.starts_with(scheme));
+                    if postgres { Ok(SecretString::from(text)) } else { Err("must begin with postgres://") }
+                })?),
+                None => None,
+            },
         })
     }
 }

@@ -50,6 +50,7 @@ pub struct Metrics {
     durations: Family<Route, Histogram>,
     view_age: Gauge<f64, AtomicU64>,
     lags: Family<OfNode, Gauge>,
+    replacements: Gauge,
 }
 
 impl Default for Metrics {
@@ -63,7 +64,10 @@ impl Default for Metrics {
         let (view_age, lags) = (Gauge::default(), Family::default());
         registry.register("view_age_seconds", "How old this node's view is of what the others changed", view_age.clone());
         registry.register("node_lag_changes", "By how many changes each live node was behind when it was last seen", lags.clone());
-        Self { registry, requests, durations, view_age, lags }
+        let replacements = Gauge::default();
+        let help = "How often all connections to the database were replaced, because they failed or another server took over";
+        registry.register("database_connection_replacements", help, replacements.clone());
+        Self { registry, requests, durations, view_age, lags, replacements }
     }
 }
 
@@ -80,6 +84,7 @@ impl Metrics {
 
 pub(super) async fn metrics(state: Data<State>) -> Result<HttpResponse, ApiError> {
     state.metrics.view_age.set(state.follower.view_age().as_secs_f64());
+    state.metrics.replacements.set(i64::try_from(state.store.replacements()).unwrap_or(i64::MAX));
     state.metrics.lags.clear();
     for (node, lag) in state.follower.nodes() {
         state.metrics.lags.get_or_create(&OfNode { node: node.id.to_string(), url: node.url }).set(lag);

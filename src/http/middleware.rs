@@ -88,7 +88,10 @@ pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody 
     let took = started.elapsed();
     state.metrics.answered(method.as_str(), route, status, code, took);
     let milliseconds = took.as_secs_f64() * 1_000.0;
-    if let Some(internal) = internal {
+    if let Some(internal) = internal.as_ref().filter(|_| status == 503) {
+        // An outage is told as an error once, by the store, and not with every request.
+        tracing::info!(%method, path, status, code, internal, milliseconds, "answered");
+    } else if let Some(internal) = internal {
         tracing::error!(%method, path, status, code, internal, milliseconds, "failed");
     } else {
         tracing::info!(%method, path, status, code, milliseconds, "answered");

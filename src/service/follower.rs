@@ -14,6 +14,10 @@ const FORGOTTEN: Duration = Duration::from_hours(1);
 const TRIM_EVERY: Duration = Duration::from_mins(5);
 /// How long a broken connection for listening is waited with, at first and at most.
 const LISTEN_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// For how long a write proves that the database takes writes.
+const PROVEN: Duration = Duration::from_secs(1);
+/// How long such a proof may take.
+const PROVING: Duration = Duration::from_secs(2);
 /// How often it is looked whether the other nodes have confirmed.
 const CONFIRM_EVERY: Duration = Duration::from_millis(10);
 
@@ -36,13 +40,15 @@ pub struct Follower {
     confirm_wait: Duration,
     /// The nodes as last seen, for the metrics.
     nodes: Arc<Mutex<Vec<Node>>>,
+    /// Held while it is tried whether the database takes writes, so that many who ask try once.
+    proving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Follower {
     /// As node `id`, which listens at `url`. Looks at the changes at least four times within `bound`.
     #[must_use]
     pub fn new(store: Store, id: Uuid, url: String, bound: Duration, confirm_wait: Duration) -> Self {
-        Self { store, id, url, bound, confirm_wait, nodes: Arc::default() }
+        Self { store, id, url, bound, confirm_wait, nodes: Arc::default(), proving: Arc::default() }
     }
 
     /// Follows until it is dropped.
@@ -55,10 +61,23 @@ impl Follower {
     /// # Errors
     /// Where the database fails.
     pub async fn join(&self) -> Result<(), StoreError> {
-        let applied = self.store.changes().applied();
-        self.store.beat(&Node { id: self.id, url: self.url.clone(), applied, silent: 0 }).await?;
-        self.look(applied).await;
+        let node = self.node();
+        self.store.beat(&node).await?;
+        self.look(node.applied).await;
         Ok(())
+    }
+
+    fn node(&self) -> Node {
+        Node { id: self.id, url: self.url.clone(), applied: self.store.changes().applied(), silent: 0 }
+    }
+
+    /// Proves that the database takes writes: by a write of the last second, or by writing this node's heartbeat.
+    ///
+    /// # Errors
+    /// If it does not, or not in time.
+    pub async fn prove_writable(&self) -> Result<(), StoreError> {
+        let _alone = self.proving.lock().await;
+        self.store.prove_writable(&self.node(), PROVEN, self.bound.min(PROVING)).await
     }
 
     /// Says that this node is gone.
@@ -133,7 +152,10 @@ impl Follower {
             let failed = match timeout(self.bound / 2, self.store.follow_changes()).await {
                 Ok(Ok(())) => None,
                 Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some("the database does not answer".to_owned()),
+                Err(_) => {
+                    self.store.suspect();
+                    Some("the database does not answer".to_owned())
+                }
             };
             match &failed {
                 Some(error) if !told => tracing::warn!(error, "the changes of others cannot be followed; this node refuses when that lasts"),
@@ -145,7 +167,7 @@ impl Follower {
             if told {
                 sleep(self.bound / 16).await;
             }
-            let _woken_or_due = timeout(self.bound / 4, self.store.changes().woken()).await;
+            let _woken_or_due = timeout(self.store.look_every(self.bound / 4), self.store.changes().woken()).await;
         }
     }
 

@@ -35,8 +35,13 @@ pub enum RecordError {
 
 impl From<StoreError> for RecordError {
     fn from(error: StoreError) -> Self {
+        if matches!(error, StoreError::Unavailable(_)) {
+            // The store tells it once for each outage.
+            tracing::debug!(%error, "records of issued tokens cannot be written");
+            return Self::Unavailable;
+        }
         tracing::error!(%error, "records of issued tokens cannot be written");
-        if matches!(error, StoreError::Unavailable(_)) { Self::Unavailable } else { Self::Refused }
+        Self::Refused
     }
 }
 

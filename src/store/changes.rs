@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,15 @@ use sqlx::FromRow;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::dialect::OpenedFile;
 use super::mark::{HighWater, Mark};
 use super::{DatabaseLock, Db, Engine, Store, StoreError, Tx, dialect};
 
 statements! {
     APPEND = "INSERT INTO changes (subject) VALUES ($1) RETURNING position";
     NEWEST = "SELECT COALESCE(max(position), 0) FROM changes";
-    LIST = "SELECT position, subject FROM changes WHERE position > $1 ORDER BY position LIMIT $2";
+    LAST = "SELECT position, subject, at FROM changes ORDER BY position DESC LIMIT 1";
+    LIST = "SELECT position, subject, at FROM changes WHERE position >= $1 ORDER BY position LIMIT $2";
     // Measured from the newest, so that no clock but the database's own is asked.
     TRIM = "DELETE FROM changes WHERE at < (SELECT max(at) FROM changes) - $1 AND position < (SELECT max(position) FROM changes)";
     BEAT = "INSERT INTO nodes (id, url, applied) VALUES ($1, $2, $3) \
@@ -30,6 +33,8 @@ statements! {
 
 /// How long a subject is remembered. Whatever is held in memory has to be read again sooner.
 const REMEMBERED: Duration = Duration::from_mins(15);
+/// How often it is looked for changes that are not announced.
+const UNANNOUNCED: Duration = Duration::from_millis(250);
 /// From how many subjects on it is looked for those that can be forgotten.
 const MANY: usize = 10_000;
 
@@ -49,10 +54,11 @@ pub struct Node {
     pub silent: i64,
 }
 
-#[derive(FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
 struct ChangeRow {
     position: i64,
     subject: Uuid,
+    at: i64,
 }
 
 /// How far this node had followed the log when something was read.
@@ -81,6 +87,8 @@ struct Shared {
     marks: RwLock<Vec<Mark>>,
     woken: Notify,
     advanced: Notify,
+    /// Whether changes of other nodes are announced.
+    hearing: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -89,6 +97,8 @@ struct Known {
     generation: u64,
     /// Up to where the log was followed, without a gap.
     applied: i64,
+    /// The change at that position, by which the log is known again.
+    last: Option<ChangeRow>,
     /// What was read before this position counts no more.
     floor: i64,
     /// The newest change of this node itself.
@@ -102,8 +112,16 @@ struct Known {
 impl Changes {
     #[expect(clippy::disallowed_methods, reason = "the age of a view is measured on the monotonic clock, and no rule of the domain depends on it")]
     fn new(applied: i64) -> Self {
-        let known = Known { generation: 0, applied, floor: 0, own: 0, subjects: HashMap::new(), viewed: Instant::now() };
-        Self(Arc::new(Shared { known: RwLock::new(known), marks: RwLock::default(), woken: Notify::new(), advanced: Notify::new() }))
+        let known = Known { generation: 0, applied, last: None, floor: 0, own: 0, subjects: HashMap::new(), viewed: Instant::now() };
+        let hearing = AtomicBool::new(false);
+        Self(Arc::new(Shared { known: RwLock::new(known), marks: RwLock::default(), woken: Notify::new(), advanced: Notify::new(), hearing }))
+    }
+
+    /// As after following the log up to its last change.
+    fn after(last: Option<&ChangeRow>) -> Self {
+        let changes = Self::new(last.map_or(0, |last| last.position));
+        changes.write().last = last.copied();
+        changes
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -153,6 +171,17 @@ impl Changes {
     #[must_use]
     pub fn age(&self) -> Duration {
         self.read().viewed.elapsed()
+    }
+
+    /// Whether changes of other nodes are announced right now.
+    #[must_use]
+    pub fn hears(&self) -> bool {
+        self.0.hearing.load(Ordering::Relaxed)
+    }
+
+    /// Takes in whether changes of other nodes are announced.
+    pub(super) fn set_hearing(&self, hearing: bool) {
+        self.0.hearing.store(hearing, Ordering::Relaxed);
     }
 
     /// Lets whoever follows the log look at once.
@@ -230,12 +259,46 @@ impl Changes {
         }
     }
 
+    /// Takes in the log from the position on up to where it was followed, and returns what is new. If the change at that
+    /// position is another one than before, the log is not the one that was followed: a server has taken over that had
+    /// not received everything. If it is missing, nobody can say: it was trimmed, or never reached this server.
+    fn recognize<'a>(&self, found: &'a [ChangeRow]) -> &'a [ChangeRow] {
+        let mut known = self.write();
+        let (first, new) = match found.split_first() {
+            Some((first, new)) if first.position == known.applied => (Some(first), new),
+            _ => (None, found),
+        };
+        match (known.last, first) {
+            (Some(last), Some(first)) if last != *first => {
+                tracing::error!(
+                    followed = known.applied,
+                    "the database has lost changes that this node had seen; everything held in memory is forgotten"
+                );
+                let applied = known.applied;
+                known.begin_anew(applied);
+                known.last = Some(*first);
+            }
+            (Some(_), None) => {
+                tracing::warn!(
+                    followed = known.applied,
+                    "the last change that this node followed is no longer in the database; everything held in memory is forgotten"
+                );
+                let applied = known.applied;
+                known.begin_anew(applied);
+            }
+            (None, first) => known.last = first.copied(),
+            _ => {}
+        }
+        new
+    }
+
     /// Takes in what a look at the log found that began at `began`. `last`: there is no more.
     fn apply(&self, found: &[ChangeRow], began: Instant, last: bool) {
         let mut known = self.write();
         for change in found {
             known.note(change.subject, change.position, began);
             known.applied = known.applied.max(change.position);
+            known.last = Some(*change);
         }
         let applied = known.applied;
         if !found.is_empty() {
@@ -261,7 +324,7 @@ impl Changes {
 impl Known {
     fn begin_anew(&mut self, applied: i64) {
         self.generation += 1;
-        (self.applied, self.own, self.floor) = (applied, 0, 0);
+        (self.applied, self.own, self.floor, self.last) = (applied, 0, 0, None);
         self.subjects.clear();
     }
 
@@ -301,9 +364,11 @@ impl Store {
         file: Option<(PathBuf, Arc<DatabaseLock>)>,
         exchanged: bool,
     ) -> Result<Self, StoreError> {
-        let newest: i64 = on!(Db, &watch, |pool| sqlx::query_scalar(NEWEST).fetch_one(pool).await)?;
+        let newest: Option<ChangeRow> = on!(Db, &watch, |pool| sqlx::query_as(LAST).fetch_optional(pool).await)?;
+        let changes = Changes::after(newest.as_ref());
+        let opened_file = file.as_ref().map(|(path, _)| OpenedFile::at(path)).transpose()?;
         let (file, lock) = file.unzip();
-        Ok(Self { read, write, watch, changes: Changes::new(newest), file, _lock: lock, exchanged })
+        Ok(Self { read, write, watch, changes, last_write: Arc::default(), file, opened_file, _lock: lock, exchanged })
     }
 
     /// What this node knows of the changes.
@@ -321,11 +386,12 @@ impl Store {
         const BATCH: i64 = 1_000;
         loop {
             let began = Instant::now();
+            self.check_file()?;
             self.changes.expect_newest(on!(Db, &self.watch, |pool| sqlx::query_scalar(NEWEST).fetch_one(pool).await)?);
             let after = self.changes.applied();
             let found: Vec<ChangeRow> = on!(Db, &self.watch, |pool| sqlx::query_as(LIST).bind(after).bind(BATCH).fetch_all(pool).await)?;
             let last = i64::try_from(found.len()).unwrap_or(BATCH) < BATCH;
-            self.changes.apply(&found, began, last);
+            self.changes.apply(self.changes.recognize(&found), began, last);
             if last {
                 return Ok(());
             }
@@ -350,8 +416,19 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn beat(&self, node: &Node) -> Result<(), StoreError> {
-        on!(Db, self.beside(), |pool| sqlx::query(BEAT).bind(node.id).bind(&node.url).bind(node.applied).execute(pool).await.map(drop))
+        self.write_heartbeat(self.beside(), node).await
+    }
+
+    pub(super) async fn write_heartbeat(&self, through: &Db, node: &Node) -> Result<(), StoreError> {
+        on!(Db, through, |pool| sqlx::query(BEAT).bind(node.id).bind(&node.url).bind(node.applied).execute(pool).await.map(drop))
             .map_err(StoreError::from)
+    }
+
+    /// How often to look for changes of other nodes, at most `at_most`: more often while they are not announced.
+    #[must_use]
+    pub fn look_every(&self, at_most: Duration) -> Duration {
+        let announced = matches!(self.watch, Db::Sqlite(_)) || self.changes.hears();
+        if announced { at_most } else { at_most.min(UNANNOUNCED) }
     }
 
     /// Lists the nodes that said so within this time before the last that did.
@@ -395,7 +472,7 @@ mod tests {
     const TWO: Uuid = Uuid::from_u128(2);
 
     fn change(position: i64, subject: Uuid) -> ChangeRow {
-        ChangeRow { position, subject }
+        ChangeRow { position, subject, at: position }
     }
 
     #[test]
@@ -440,5 +517,21 @@ mod tests {
         let changes = Changes::new(100);
         changes.note_own(&BTreeSet::from([ONE]), 21);
         assert!(!changes.hold(position, &[ONE]) && !changes.hold(changes.position(), &[ONE]) && !changes.hold(position, &[TWO]));
+    }
+
+    #[test]
+    fn another_change_at_the_followed_position_is_a_loss() {
+        let changes = Changes::after(Some(&change(10, ONE)));
+        let position = changes.position();
+        assert_eq!(changes.recognize(&[change(10, ONE), change(11, TWO)]), [change(11, TWO)]);
+        assert!(changes.hold(position, &[ONE]));
+        // Another server gave the same number to something else, or has never heard of it.
+        assert_eq!(changes.recognize(&[change(10, TWO)]), []);
+        assert!(!changes.hold(position, &[ONE]) && changes.applied() == 10);
+        let position = changes.position();
+        assert_eq!(changes.recognize(&[change(10, TWO)]), []);
+        assert!(changes.hold(position, &[ONE]));
+        assert_eq!(changes.recognize(&[change(42, ONE)]), [change(42, ONE)]);
+        assert!(!changes.hold(position, &[ONE]));
     }
 }

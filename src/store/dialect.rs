@@ -9,17 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Acquire, Connection, PgConnection, SqlitePool};
-use url::Url;
+use sqlx::{Acquire, Connection, SqlitePool};
 
 use super::status::NewGrant;
 
 use super::lock::{self, Entered};
+use super::last_write::LastWrite;
 use super::mark::{self, DatabaseFile, Said};
 use super::write_ahead_log::{self, Log};
-use super::{Changes, DatabaseLock, Db, Engine, OpenMode, Store, StoreError, Tx, copy, existing};
+use super::{Changes, DatabaseLock, Db, Engine, OpenMode, PostgresOptions, Store, StoreError, Tx, copy, existing, postgres};
 use crate::domain::id::OrganizationId;
 use crate::domain::time::Timestamp;
 
@@ -30,15 +29,9 @@ pub(super) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/pos
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Any number that nobody else takes: "hourpass" in ASCII.
 const CHANGES_LOCK: i64 = 0x686F_7572_7061_7373;
-/// After so long without a notification, the connection for them is made anew.
-const SILENCE: Duration = Duration::from_secs(30);
 const CHANGES_CHANNEL: &str = "hourpass_changes";
 
 const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
-
-/// Parameters that a `postgres:` URL may have. sqlx would take any other, and log it with its value, which may be a password.
-const POSTGRES_PARAMETERS: [&str; 11] =
-    ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "hostaddr", "port", "dbname", "user", "password", "application_name"];
 
 /// The folder of the database file that a `sqlite:` URL names; nothing for another engine.
 #[must_use]
@@ -76,7 +69,13 @@ fn refused<T>(why: impl Into<String>) -> Result<T, StoreError> {
     Err(StoreError::Refused(why.into()))
 }
 
-pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Store, StoreError> {
+pub(super) async fn open(
+    url: &str,
+    max_connections: u32,
+    timeout: Duration,
+    mode: OpenMode,
+    postgres: PostgresOptions<'_>,
+) -> Result<Store, StoreError> {
     // The URL itself stays out of every message: it may hold a password.
     let unreadable = |error: sqlx::Error| StoreError::Refused(format!("database.url cannot be read: {error}"));
     match url.split_once(':') {
@@ -90,42 +89,15 @@ pub(super) async fn open(url: &str, max_connections: u32, timeout: Duration, mod
             open_sqlite(options, max_connections, timeout, mode).await
         }
         Some(("postgres" | "postgresql", _)) => {
-            let parsed = Url::parse(url).map_err(|error| StoreError::Refused(format!("database.url cannot be read: {error}")))?;
-            if let Some((unknown, _)) = parsed.query_pairs().find(|(name, _)| !POSTGRES_PARAMETERS.contains(&name.as_ref())) {
-                return refused(format!("database.url has the parameter {unknown}; there are: {}", POSTGRES_PARAMETERS.join(", ")));
-            }
-            let options = PgConnectOptions::from_str(url).map_err(unreadable)?.application_name("hourpass");
-            open_postgres(options, max_connections, timeout, mode).await
+            let PostgresOptions { pooler, listen_url } = postgres;
+            let last_write = Arc::<LastWrite>::default();
+            let settings = postgres::Settings { url, listen_url, pooler, connections: max_connections, timeout };
+            let (pool, watch) = postgres::open(&settings, mode, Arc::clone(&last_write)).await?;
+            let store = Store::opened(Db::Postgres(pool.clone()), Db::Postgres(pool), Db::Postgres(watch)).await?;
+            Ok(Store { last_write, ..store })
         }
         _ => refused("database.url must begin with sqlite:// or postgres://"),
     }
-}
-
-async fn open_postgres(options: PgConnectOptions, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Store, StoreError> {
-    let options = options.options([("client_min_messages", "warning")]);
-    // On a connection of its own, without time limits: what brings tables up to date may take long, and another node that does it is waited for. A pool would also
-    // hide why it cannot connect.
-    let mut connection = PgConnection::connect_with(&options).await.map_err(|error| existing::explain_postgres(error, &options))?;
-    match mode {
-        OpenMode::CreateIfMissing => migrate_postgres(&mut connection, &options).await?,
-        OpenMode::ExistingOnly => existing::check_postgres(&mut connection, &options).await?,
-    }
-    connection.close().await?;
-    let milliseconds = timeout.as_millis().to_string();
-    let options = options.options([
-        ("lock_timeout", milliseconds.as_str()),
-        ("statement_timeout", &milliseconds),
-        // A node that hangs, or has lost its network, in a transaction holds up all others no longer than this.
-        ("idle_in_transaction_session_timeout", &milliseconds),
-        ("tcp_keepalives_idle", "10"),
-        ("tcp_keepalives_interval", "5"),
-        ("tcp_keepalives_count", "3"),
-    ]);
-    let watch = options.clone();
-    let pool = PgPoolOptions::new().max_connections(max_connections).acquire_timeout(timeout).connect_with(options).await?;
-    // One for reading what changed, one for saying how far this node is, and one for listening.
-    let watch = PgPoolOptions::new().max_connections(3).acquire_timeout(timeout).connect_with(watch).await?;
-    Store::opened(Db::Postgres(pool.clone()), Db::Postgres(pool), Db::Postgres(watch)).await
 }
 
 /// Of several processes that open an empty database at once, one makes it, and the others wait. SQLite itself does not wait for whoever is just switching the file to WAL, so
@@ -248,6 +220,36 @@ fn make_private(file: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Which file was opened: a path can be given to another file, and then what is written goes to one that nobody will find.
+#[derive(Clone, Debug)]
+pub(super) struct OpenedFile {
+    path: PathBuf,
+    /// Device and number, which a file keeps.
+    identity: (u64, u64),
+}
+
+impl OpenedFile {
+    pub(super) fn at(path: &Path) -> Result<Self, StoreError> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let identity = Self::identity(&path).ok_or_else(|| StoreError::Refused(format!("the database {} was removed", path.display())))?;
+        Ok(Self { path, identity })
+    }
+
+    fn identity(path: &Path) -> Option<(u64, u64)> {
+        fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+    }
+
+    /// Refuses if the path no longer leads to the file that was opened.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        if Self::identity(&self.path) == Some(self.identity) {
+            return Ok(());
+        }
+        let why =
+            format!("the database {} was removed or replaced while it was in use; restart to go on with what is there now", self.path.display());
+        Err(StoreError::Unavailable(sqlx::Error::Io(std::io::Error::other(why))))
+    }
+}
+
 fn sqlite_pool(connections: u32, timeout: Duration) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
@@ -289,18 +291,8 @@ pub(super) async fn order_changes(tx: &mut Tx) -> Result<(), StoreError> {
 
 /// Wakes whoever follows the changes when another node has made one, until the connection breaks. On SQLite there is nobody to listen to.
 pub(super) async fn listen(watch: &Db, changes: &Changes) -> Result<(), StoreError> {
-    let Db::Postgres(pool) = watch else { return std::future::pending().await };
-    let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANGES_CHANNEL).await?;
-    // Nothing is heard while the connection is made anew, so that is done by whoever calls this, who then looks by themselves. And nobody is told of a connection that
-    // something on the way has forgotten, so that a silent one is given up.
-    while let Ok(heard) = tokio::time::timeout(SILENCE, listener.try_recv()).await {
-        if heard?.is_none() {
-            break;
-        }
-        changes.wake();
-    }
-    Ok(())
+    let Db::Postgres(watch) = watch else { return std::future::pending().await };
+    watch.listen(CHANGES_CHANNEL, changes).await
 }
 
 /// Begins a part of a transaction that may fail without the rest. On PostgreSQL it waits for nobody's lock for long; on SQLite there is none to wait for.
@@ -318,18 +310,6 @@ pub(super) async fn end_attempt(tx: &mut Tx, keep: bool) -> Result<(), StoreErro
         on!(Engine, &mut tx.engine, |tx| sqlx::query("ROLLBACK TO SAVEPOINT attempt").execute(&mut **tx).await.map(drop))?;
     }
     on!(Engine, &mut tx.engine, |tx| sqlx::query("RELEASE SAVEPOINT attempt").execute(&mut **tx).await.map(drop))?;
-    Ok(())
-}
-
-/// Brings the tables up to date. However many processes start at once, one does the work and the others wait for it: sqlx holds an advisory lock.
-async fn migrate_postgres(connection: &mut PgConnection, options: &PgConnectOptions) -> Result<(), StoreError> {
-    let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
-    let newest: Option<i64> = if known { sqlx::query_scalar(NEWEST_MIGRATION).fetch_one(&mut *connection).await? } else { None };
-    refuse_newer(newest, &POSTGRES_MIGRATIONS)?;
-    POSTGRES_MIGRATIONS.run(connection).await.map_err(migration_error)?;
-    if !known {
-        tracing::warn!("made the tables of a new Hourpass in the {}", existing::describe_postgres(options));
-    }
     Ok(())
 }
 
@@ -358,7 +338,7 @@ pub(super) fn refuse_newer(newest: Option<i64>, migrations: &Migrator) -> Result
     }
 }
 
-fn migration_error(error: MigrateError) -> StoreError {
+pub(super) fn migration_error(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
         other => StoreError::Refused(format!("the database cannot be brought up to date: {other}")),

@@ -76,13 +76,13 @@ impl From<sqlx::Error> for StoreError {
 /// Whether an engine's error code speaks of a state that can pass by itself, not of the statement.
 ///
 /// SQLite: the primary result code is the low byte: BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL. PostgreSQL: the classes 08 (connection),
-/// 40 (rolled back for another's sake), 53 (out of resources), 55P03 (lock not available), 57014 (took too long), 57P (shut down or cut off), 58 (system error), 25P03 (idle in a transaction for too long), and 25006
+/// 40 (rolled back for another's sake), 53 (out of resources), 55P03 (lock not available), 57014 (took too long), 57P (shut down or cut off), 58 (system error), 3D000 (no such database), 28 (refused as a user), 25P03 (idle in a transaction for too long), and 25006
 /// (read-only, as on a stand-by).
 fn is_passing(code: Option<&str>) -> bool {
     let Some(code) = code else { return false };
     match code.parse::<u32>() {
         Ok(sqlite) if code.len() < 5 => matches!(sqlite & 0xFF, 5 | 6 | 7 | 8 | 10 | 13 | 14 | 15),
-        _ => ["08", "40", "53", "55P03", "57014", "57P", "58", "25006", "25P03"].iter().any(|class| code.starts_with(class)),
+        _ => ["08", "28", "3D000", "40", "53", "55P03", "57014", "57P", "58", "25006", "25P03"].iter().any(|class| code.starts_with(class)),
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn codes_of_both_engines_are_told_apart() {
-        for passing in ["5", "10", "13", "778", "08006", "40001", "53300", "57014", "57P01", "25006", "25P03"] {
+        for passing in ["5", "10", "13", "778", "08006", "40001", "53300", "57014", "57P01", "25006", "25P03", "3D000", "28P01"] {
             assert!(is_passing(Some(passing)), "{passing}");
         }
         for lasting in ["1", "19", "2067", "42601", "22003", "23503"] {

@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{Arguments, PgConnection, Postgres, Sqlite, SqliteConnection};
+use sqlx::{Arguments, Sqlite, SqliteConnection};
 
-use super::{Db, Engine, Store, StoreError, Tx};
+use super::{Db, Engine, Pg, PgSession, Store, StoreError, Tx};
 use crate::domain::audit::Event;
 use crate::domain::time::Timestamp;
 
@@ -93,7 +93,7 @@ async fn insert_sqlite(connection: &mut SqliteConnection, events: &[Event]) -> R
 }
 
 /// As [`insert_sqlite`].
-async fn insert_postgres(connection: &mut PgConnection, events: &[Event]) -> Result<(), StoreError> {
+async fn insert_postgres(connection: &mut PgSession, events: &[Event]) -> Result<(), StoreError> {
     for events in events.chunks(MOST) {
         let mut arguments = PgArguments::default();
         macro_rules! add {
@@ -107,18 +107,29 @@ async fn insert_postgres(connection: &mut PgConnection, events: &[Event]) -> Res
     Ok(())
 }
 
+async fn insert_pooled(pool: &Pg, events: &[Event]) -> Result<(), StoreError> {
+    let mut tx = pool.begin().await?;
+    insert_postgres(&mut tx, events).await?;
+    Ok(tx.commit().await?)
+}
+
 fn all_of(events: &[Event], added: u64) -> Result<(), StoreError> {
     if added == events.len() as u64 { Ok(()) } else { Err(StoreError::Refused(format!("of {} events {added} were added", events.len()))) }
 }
 
 /// A connection that adds events. Whoever adds many one after the other keeps it: to return it and to get it again takes two round trips, of which one is waited for.
 #[derive(Debug)]
-pub struct EventWriter(Lent);
+pub struct EventWriter {
+    lent: Lent,
+    store: Store,
+}
 
 #[derive(Debug)]
 enum Lent {
     Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<Postgres>),
+    Postgres(PgSession),
+    /// Through a pooler a session is only kept for a transaction.
+    Pooled(Pg),
 }
 
 impl Store {
@@ -127,10 +138,15 @@ impl Store {
     /// # Errors
     /// Where the database cannot be reached.
     pub async fn event_writer(&self) -> Result<EventWriter, StoreError> {
-        Ok(EventWriter(match &self.write {
-            Db::Sqlite(pool) => Lent::Sqlite(pool.acquire().await?),
-            Db::Postgres(pool) => Lent::Postgres(pool.acquire().await?),
-        }))
+        let lent = match &self.write {
+            Db::Sqlite(pool) => pool.acquire().await.map(Lent::Sqlite),
+            Db::Postgres(pool) if pool.is_pooled() => Ok(Lent::Pooled(pool.clone())),
+            Db::Postgres(pool) => pool.connection().await.map(Lent::Postgres),
+        };
+        match lent.map_err(StoreError::from) {
+            Ok(lent) => Ok(EventWriter { lent, store: self.clone() }),
+            Err(error) => self.note_write(Err(error)),
+        }
     }
 }
 
@@ -143,10 +159,15 @@ impl EventWriter {
     /// # Errors
     /// Where the database fails. Then this is to be dropped.
     pub async fn insert(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        match &mut self.0 {
-            Lent::Sqlite(connection) => insert_sqlite(connection, events).await,
+        let inserted = match &mut self.lent {
+            Lent::Sqlite(connection) => match self.store.check_file() {
+                Ok(()) => insert_sqlite(connection, events).await,
+                replaced => replaced,
+            },
             Lent::Postgres(connection) => insert_postgres(connection, events).await,
-        }
+            Lent::Pooled(pool) => insert_pooled(pool, events).await,
+        };
+        self.store.note_write(inserted)
     }
 }
 

@@ -20,8 +20,6 @@ const LIST_MIGRATIONS: &str = "SELECT version, checksum FROM _sqlx_migrations WH
 const NOT_A_DATABASE: &str = "26";
 /// SQLite's result code for a damaged database.
 const CORRUPT: &str = "11";
-/// PostgreSQL's code for a database that does not exist.
-const UNKNOWN_DATABASE: &str = "3D000";
 
 /// The path as a person finds it from anywhere.
 pub(super) fn absolute(file: &Path) -> PathBuf {
@@ -35,15 +33,6 @@ pub(super) fn describe_postgres(options: &PgConnectOptions) -> String {
         Some(socket) => format!("PostgreSQL database {name} at {}", socket.display()),
         None => format!("PostgreSQL database {name} at {}:{}", options.get_host(), options.get_port()),
     }
-}
-
-/// Names the database that does not exist; every other error stays as it is.
-pub(super) fn explain_postgres(error: sqlx::Error, options: &PgConnectOptions) -> StoreError {
-    if code(&error).as_deref() == Some(UNKNOWN_DATABASE) {
-        let place = describe_postgres(options);
-        return StoreError::Refused(format!("there is no {place}; correct database.url, or create the database with createdb. Nothing was made"));
-    }
-    error.into()
 }
 
 /// Names the file that is no database or is damaged; every other error stays as it is.
@@ -113,10 +102,10 @@ pub(super) async fn schema_of_sqlite(connection: &mut SqliteConnection) -> Resul
     }
 }
 
-/// Refuses unless the database holds the tables of a Hourpass of this version.
+/// Refuses unless the database holds the tables of a Hourpass of this version. In a transaction, it leaves nothing in the session.
 pub(super) async fn check_postgres(connection: &mut PgConnection, options: &PgConnectOptions) -> Result<(), StoreError> {
-    let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *connection).await?;
-    let applied = if known { sqlx::query_as(LIST_MIGRATIONS).fetch_all(connection).await.ok() } else { None };
+    let known: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").persistent(false).fetch_one(&mut *connection).await?;
+    let applied = if known { sqlx::query_as(LIST_MIGRATIONS).persistent(false).fetch_all(connection).await.ok() } else { None };
     Schema::of(applied, &POSTGRES_MIGRATIONS).check(&POSTGRES_MIGRATIONS, &describe_postgres(options))
 }
 

@@ -85,11 +85,13 @@ mod former_name;
 mod invitation;
 mod key_credential;
 mod label;
+mod last_write;
 mod lock;
 mod maker;
 mod mark;
 mod organization;
 mod permission;
+mod postgres;
 mod project;
 mod role;
 mod service_account;
@@ -106,10 +108,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use crate::domain::time::Timestamp;
+use dialect::OpenedFile;
+use last_write::LastWrite;
 
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
 pub use api_key::{ExpiringKey, KeyFilter};
@@ -124,6 +128,7 @@ pub use invitation::StoredInvitation;
 pub use lock::DatabaseLock;
 pub use maker::{LeftBehind, LeftKey, MadeBy, Maker, Root};
 pub use mark::HighWater;
+pub use postgres::{Pg, PgSession, PgTx};
 pub use service_account::{AccountCounts, AccountFilter};
 pub use session::{NewSession, SessionHolder};
 pub use signing_key::{SIGNING_KEYS, StoredSigningKey};
@@ -147,7 +152,7 @@ pub enum Db {
     /// The embedded engine.
     Sqlite(SqlitePool),
     /// The server.
-    Postgres(PgPool),
+    Postgres(Pg),
 }
 
 /// The database, open.
@@ -166,6 +171,29 @@ pub struct Store {
     _lock: Option<Arc<DatabaseLock>>,
     /// The file was changed after its write-ahead log was written, and not by SQLite.
     exchanged: bool,
+    /// When a write last succeeded.
+    last_write: Arc<LastWrite>,
+    /// SQLite's file, which is to stay where it is.
+    opened_file: Option<OpenedFile>,
+}
+
+/// What may stand between this program and PostgreSQL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooler {
+    /// Whether there is a pooler is found out at the start.
+    #[default]
+    Auto,
+    /// There is one: nothing of a session is used.
+    Transaction,
+}
+
+/// How PostgreSQL is reached, beside its URL.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PostgresOptions<'a> {
+    /// What may stand in between.
+    pub pooler: Pooler,
+    /// Where notifications are listened for, if not at the URL itself.
+    pub listen_url: Option<&'a str>,
 }
 
 /// A transaction that writes. Dropped without [`Tx::commit`], it leaves nothing behind.
@@ -185,7 +213,7 @@ enum Engine {
     /// On the embedded engine, begun IMMEDIATE.
     Sqlite(Transaction<'static, Sqlite>),
     /// On the server.
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(PgTx),
 }
 
 impl Store {
@@ -195,7 +223,21 @@ impl Store {
     /// [`StoreError::Refused`] if the URL is none of ours, if the schema is newer than this program, or if there is no Hourpass database of this version and
     /// `mode` does not allow to make one; [`StoreError::Unavailable`] if the database cannot be reached.
     pub async fn open(url: &str, max_connections: u32, timeout: Duration, mode: OpenMode) -> Result<Self, StoreError> {
-        dialect::open(url, max_connections, timeout, mode).await
+        Self::open_with(url, max_connections, timeout, mode, PostgresOptions::default()).await
+    }
+
+    /// As [`Store::open`], with what is said of the way to PostgreSQL.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(
+        url: &str,
+        max_connections: u32,
+        timeout: Duration,
+        mode: OpenMode,
+        postgres: PostgresOptions<'_>,
+    ) -> Result<Self, StoreError> {
+        dialect::open(url, max_connections, timeout, mode, postgres).await
     }
 
     /// Begins a transaction that writes.
@@ -203,8 +245,54 @@ impl Store {
     /// # Errors
     /// Where the database cannot be reached or stays locked.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let engine = dialect::begin(&self.write).await?;
+        self.check_file()?;
+        let engine = match dialect::begin(&self.write).await {
+            Ok(engine) => engine,
+            Err(error) => return self.note_write(Err(error)),
+        };
         Ok(Tx { engine, changed: BTreeSet::new(), index: 0, changes: self.changes.clone() })
+    }
+
+    /// Refuses if SQLite's file is no longer the one that was opened: what is written to a removed file is lost.
+    fn check_file(&self) -> Result<(), StoreError> {
+        self.opened_file.as_ref().map_or(Ok(()), OpenedFile::check)
+    }
+
+    /// Proves that the database takes writes, on the connections that requests write with. Does nothing if something was
+    /// written within `fresh` and nothing failed since.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if nothing can be written, or not within `within`.
+    pub async fn prove_writable(&self, node: &Node, fresh: Duration, within: Duration) -> Result<(), StoreError> {
+        self.check_file()?;
+        if self.last_write.is_within(fresh) {
+            return Ok(());
+        }
+        let written = tokio::time::timeout(within, self.write_heartbeat(&self.write, node)).await.unwrap_or_else(|_| Err(StoreError::timed_out()));
+        self.note_write(written)
+    }
+
+    /// Takes in whether something could be written.
+    fn note_write<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        match &result {
+            Ok(_) => self.last_write.succeeded(),
+            Err(error @ StoreError::Unavailable(_)) => self.last_write.write_failed(error),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Says that the database was silent for too long, so that its connections are looked after.
+    pub fn suspect(&self) {
+        if let Db::Postgres(watch) = &self.watch {
+            watch.suspect();
+        }
+    }
+
+    /// How many times all connections were replaced because the database failed or another server took over.
+    #[must_use]
+    pub fn replacements(&self) -> u64 {
+        if let Db::Postgres(watch) = &self.watch { watch.replacements() } else { 0 }
     }
 
     /// Whether the database answers.

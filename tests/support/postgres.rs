@@ -14,17 +14,39 @@ pub struct Postgres {
 
 impl Postgres {
     pub fn start() -> Self {
+        let this = Self::somewhere();
+        let data = this.data();
+        this.run("initdb", &["-D", &data, "-U", "hourpass", "--auth=trust", "--encoding=UTF8", "--no-locale"]);
+        this.control("start");
+        this
+    }
+
+    /// A stand-by of another one, which it follows under the name `standby`.
+    pub fn standby_of(primary: &Self) -> Self {
+        let this = Self::somewhere();
+        let (data, from) = (this.data(), format!("host=127.0.0.1 port={} user=hourpass application_name=standby", primary.port));
+        this.run("pg_basebackup", &["-D", &data, "-d", &from, "-R", "-X", "stream", "-c", "fast"]);
+        this.control("start");
+        this
+    }
+
+    fn somewhere() -> Self {
         let programs = std::env::var("TEST_POSTGRES_BIN").expect("TEST_POSTGRES_BIN is not set: run scripts/test, which finds PostgreSQL's programs");
         let folder = tempfile::tempdir().unwrap();
         if is_root() {
             assert!(Command::new("chown").arg("postgres").arg(folder.path()).status().unwrap().success());
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let this = Self { programs: programs.into(), folder, port };
-        let data = this.data();
-        this.run("initdb", &["-D", &data, "-U", "hourpass", "--auth=trust", "--encoding=UTF8", "--no-locale"]);
-        this.control("start");
-        this
+        Self { programs: programs.into(), folder, port: free_port() }
+    }
+
+    /// Makes a stand-by the primary, and returns when it takes writes.
+    pub fn promote(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-w", "promote"]);
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     pub fn url(&self) -> String {
@@ -65,8 +87,16 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.control("stop");
+        // A test may have stopped it.
+        if self.folder.path().join("data/postmaster.pid").exists() {
+            self.control("stop");
+        }
     }
+}
+
+/// A port that nobody listens on.
+pub(super) fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 pub(super) fn is_root() -> bool {
