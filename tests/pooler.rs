@@ -150,7 +150,9 @@ async fn time_limits_are_in_force_with_and_without_a_pooler() {
     let bouncer = bouncer(&database.url, "transaction", "").await;
     let through = bouncer.url(&database.url);
     for (url, pooler) in [(&database.url, Pooler::Auto), (&through, Pooler::Auto), (&database.url, Pooler::Transaction)] {
-        let store = Store::open_with(url, 2, Duration::from_millis(1_500), OpenMode::CreateIfMissing, PostgresOptions { pooler, listen_url: None }).await.unwrap();
+        let store = Store::open_with(url, 2, Duration::from_millis(1_500), OpenMode::CreateIfMissing, PostgresOptions { pooler, listen_url: None })
+            .await
+            .unwrap();
         let Db::Postgres(pool) = store.pool() else { panic!() };
         for limit in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
             let value: String = sqlx::query_scalar("SELECT current_setting($1)").bind(limit).fetch_one(pool).await.unwrap();

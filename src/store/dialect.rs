@@ -11,11 +11,12 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Acquire, Connection, SqlitePool};
+use url::Url;
 
 use super::status::NewGrant;
 
-use super::lock::{self, Entered};
 use super::last_write::LastWrite;
+use super::lock::{self, Entered};
 use super::mark::{self, DatabaseFile, Said};
 use super::write_ahead_log::{self, Log};
 use super::{Changes, DatabaseLock, Db, Engine, OpenMode, PostgresOptions, Store, StoreError, Tx, copy, existing, postgres};
@@ -49,7 +50,10 @@ pub fn sqlite_file(url: &str) -> Option<PathBuf> {
 /// The command that copies the PostgreSQL database of this URL into a file. The password is not in it. `None` for another engine.
 #[must_use]
 pub fn postgres_dump(url: &str, file: &Path) -> Option<String> {
-    let mut url = Url::parse(url).ok().filter(|url| url.scheme().starts_with("postgres"))?;
+    // A URL of several servers is read by PostgreSQL's own programs, and by no parser of URLs.
+    let hosts = postgres::hosts(url)?;
+    let one = postgres::with_hosts(url, hosts.split(',').next()?)?;
+    let mut url = Url::parse(&one).ok().filter(|url| url.scheme().starts_with("postgres"))?;
     let _has_a_host = url.set_password(None);
     let parameters: Vec<_> =
         url.query_pairs().filter(|(name, _)| name != "password").map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
@@ -57,6 +61,7 @@ pub fn postgres_dump(url: &str, file: &Path) -> Option<String> {
     if !parameters.is_empty() {
         url.query_pairs_mut().extend_pairs(parameters);
     }
+    let url = postgres::with_hosts(url.as_str(), hosts)?;
     Some(format!("umask 077 && pg_dump --format=custom --file='{}' --dbname='{url}'", file.display()))
 }
 

@@ -35,6 +35,8 @@ use super::{OpenMode, Pooler, StoreError};
 
 use route::Route;
 
+pub(super) use server::{hosts, with_hosts};
+
 /// After this long without a connection, it is asked whether the server is still the one that takes writes.
 const SLOW: Duration = Duration::from_millis(500);
 /// How long connections that were replaced may take to close.

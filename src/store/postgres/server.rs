@@ -79,18 +79,42 @@ impl Said {
     }
 }
 
+/// A URL taken apart, of which the middle names one or several servers.
+struct Parts<'a> {
+    before: &'a str,
+    hosts: &'a str,
+    after: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(url: &'a str) -> Option<Self> {
+        let begin = url.find("://")? + 3;
+        let (_, rest) = url.split_at_checked(begin)?;
+        let (authority, after) = rest.split_at_checked(rest.find(['/', '?', '#']).unwrap_or(rest.len()))?;
+        let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+        let (before, _) = url.split_at_checked(url.len() - after.len() - hosts.len())?;
+        Some(Self { before, hosts, after })
+    }
+}
+
+/// The part of a URL that names the servers.
+pub(in crate::store) fn hosts(url: &str) -> Option<&str> {
+    Parts::of(url).map(|parts| parts.hosts)
+}
+
+/// The same URL with other servers.
+pub(in crate::store) fn with_hosts(url: &str, hosts: &str) -> Option<String> {
+    Parts::of(url).map(|Parts { before, after, .. }| format!("{before}{hosts}{after}"))
+}
+
 /// Reads a URL that may name several servers, `postgres://user@one:5432,two:5433/database`.
 pub(super) fn parse(setting: &str, url: &str) -> Result<Vec<Server>, StoreError> {
     // The URL itself stays out of every message: it may hold a password.
     let refused = |why: String| StoreError::Refused(format!("{setting} {why}"));
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| refused("must begin with postgres://".to_owned()))?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, ""));
-    let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
-    let at = if authority.contains('@') { "@" } else { "" };
+    let Parts { before, hosts, after } = Parts::of(url).ok_or_else(|| refused("must begin with postgres://".to_owned()))?;
     let mut servers = Vec::new();
     for host in hosts.split(',') {
-        let mut parsed = Url::parse(&format!("{scheme}://{user}{at}{host}{path}")).map_err(|error| refused(format!("cannot be read: {error}")))?;
+        let mut parsed = Url::parse(&format!("{before}{host}{after}")).map_err(|error| refused(format!("cannot be read: {error}")))?;
         if let Some((unknown, _)) = parsed.query_pairs().find(|(name, _)| !PARAMETERS.contains(&name.as_ref())) {
             return Err(refused(format!("has the parameter {unknown}; there are: {}", PARAMETERS.join(", "))));
         }
@@ -187,6 +211,14 @@ mod tests {
         let servers = parse("database.url", url).unwrap();
         assert!(servers.iter().all(|server| server.base.get_username() == "ada" && server.base.get_database() == Some("db")));
         assert_eq!(names("postgres://ada@one/db"), ["one:5432"]);
+    }
+
+    #[test]
+    fn servers_of_a_url_are_exchanged() {
+        for (url, servers) in [("postgres://one:p@one:1,two:2/one?a=b", "one:1,two:2"), ("postgres:///db?host=/run", ""), ("postgres://one", "one")] {
+            assert_eq!(hosts(url), Some(servers));
+            assert_eq!(with_hosts(&with_hosts(url, "x").unwrap(), servers).as_deref(), Some(url));
+        }
     }
 
     #[test]
