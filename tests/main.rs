@@ -19,6 +19,7 @@ mod audit;
 mod bad_input;
 mod browser;
 mod command_line;
+mod connections;
 mod dashboard;
 mod durability;
 mod enforcement;

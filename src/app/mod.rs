@@ -1,6 +1,7 @@
 //! Puts the parts together: the server for `hourpass serve` and for tests alike, and the administration of a database.
 
 mod master_key;
+mod open_files;
 mod recovery;
 mod system;
 
@@ -9,15 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::web;
 use governor::{Quota, RateLimiter};
 use secrecy::ExposeSecret;
 use tokio::net::TcpSocket;
 
 use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings, Users};
 use crate::domain::id::NodeId;
-use crate::http::{self, Limits, Metrics, State};
+use crate::http::{self, ConnectionSettings, Limits, Metrics, State, Stopping};
 use crate::service::{
     Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, Recorder,
     Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Traffic, Upkeep, Usage,
@@ -39,6 +39,17 @@ pub enum StartError {
     /// The threads cannot be started.
     #[error("the server cannot be started: {0}")]
     Server(std::io::Error),
+    /// The limit of open files is too low.
+    #[error(
+        "the limit of open files is {files}, which leaves too few for connections; raise it to {needed} (ulimit -n, LimitNOFILE=), or lower server.max_connections and \
+         database.max_connections"
+    )]
+    OpenFiles {
+        /// The limit.
+        files: usize,
+        /// What the settings need.
+        needed: usize,
+    },
     /// The database cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -60,6 +71,7 @@ pub enum StartError {
 pub struct Application {
     server: Server,
     handle: ServerHandle,
+    stopping: Arc<Stopping>,
     store: Store,
     memory: Memory,
     follower: Follower,
@@ -80,6 +92,7 @@ impl Application {
         let listener = listen(SocketAddr::new(config.server.host, config.server.port))?;
         let address = listener.local_addr().map_err(StartError::Server)?;
         let url = format!("http://{address}");
+        let connections = open_files::reserve(&config.server, &config.database)?;
         let issuer = config.server.public_url.unwrap_or_else(|| {
             if address.ip().is_unspecified() {
                 tracing::warn!("tokens will name {url} as their issuer, where nobody can reach it; set server.public_url");
@@ -121,6 +134,15 @@ impl Application {
             prefix: config.api_keys.prefix.clone(),
         };
         let status = StatusRules { ttl: config.status_list.ttl, lifetime: config.status_list.lifetime };
+        let settings = ConnectionSettings {
+            head_timeout: config.server.head_timeout,
+            idle_timeout: config.server.idle_timeout,
+            write_timeout: config.server.write_timeout,
+            max_connections: connections.in_all,
+            max_per_address: connections.per_address,
+            exempt: config.server.trusted_proxies.clone(),
+            max_sockets: connections.sockets,
+        };
         let state = web::Data::new(State {
             status: StatusPublisher::new(store.clone(), Arc::clone(&signing), sources.clone(), issuer.clone(), status),
             login: Login::new(context.clone(), passwords.clone(), recorder, config.sessions.max_age, config.passwords.guesses_per_minute),
@@ -145,18 +167,9 @@ impl Application {
             },
         });
         let shutdown_grace = config.server.shutdown_grace;
-        let server = HttpServer::new(move || {
-            App::new().app_data(state.clone()).wrap(from_fn(http::every_request)).configure(http::routes).configure(http::pages)
-        })
-        .workers(config.server.workers)
-        .disable_signals()
-        // In whole seconds; `run_until` keeps the exact bound.
-        .shutdown_timeout(shutdown_grace.as_secs().saturating_add(1))
-        .listen(listener)
-        .map_err(StartError::Server)?
-        .run();
+        let (server, stopping) = http::serve(listener, state, settings, config.server.workers, shutdown_grace).map_err(StartError::Server)?;
         let handle = server.handle();
-        Ok(Self { server, handle, store, memory, follower, upkeep, url, issuer, first_start, shutdown_grace })
+        Ok(Self { server, handle, stopping, store, memory, follower, upkeep, url, issuer, first_start, shutdown_grace })
     }
 
     /// The address listened on, as a URL.
@@ -207,6 +220,7 @@ impl Application {
             () = self.follower.run() => {}
             () = stop => {
                 tracing::info!("stopping");
+                self.stopping.begin();
                 let graceful = tokio::time::timeout(self.shutdown_grace, async { tokio::join!(self.handle.stop(true), &mut server) });
                 // Requests in progress are still answered from memory, which has to be kept right.
                 let given_up = tokio::select! {
@@ -288,6 +302,8 @@ fn listen(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // So that a restart need not wait for the old connections to be forgotten.
         socket.set_reuseaddr(true)?;
+        // Accepted connections inherit it.
+        socket.set_send_buffer_size(http::SEND_BUFFER)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)?.into_std()
     };

@@ -32,10 +32,20 @@ pub struct Server {
     pub workers: usize,
     /// The greatest size of a body, in bytes.
     pub body_limit: usize,
+    /// The longest time for the head of a request to arrive.
+    pub head_timeout: Duration,
     /// The longest time for a body to arrive.
     pub body_timeout: Duration,
     /// The longest time for an answer.
     pub request_timeout: Duration,
+    /// The longest time for which a client may read nothing of an answer.
+    pub write_timeout: Duration,
+    /// The longest time between an answer and the next request of a connection.
+    pub idle_timeout: Duration,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Connections at once from one address; `None` for any number.
+    pub max_connections_per_address: Option<usize>,
     /// The longest time that a stop waits for requests.
     pub shutdown_grace: Duration,
     /// Networks whose `X-Forwarded-For` is believed.
@@ -53,8 +63,13 @@ impl Server {
             },
             workers: or_cores(layers.number("server.workers", 0..=1_024)?),
             body_limit: layers.number("server.body_limit", 1_024..=16_777_216)?,
+            head_timeout: layers.duration("server.head_timeout", 100 * MILLISECOND..=10 * MINUTE)?,
             body_timeout: layers.duration("server.body_timeout", 100 * MILLISECOND..=10 * MINUTE)?,
             request_timeout: layers.duration("server.request_timeout", 100 * MILLISECOND..=10 * MINUTE)?,
+            write_timeout: layers.duration("server.write_timeout", 100 * MILLISECOND..=10 * MINUTE)?,
+            idle_timeout: layers.duration("server.idle_timeout", 100 * MILLISECOND..=10 * MINUTE)?,
+            max_connections: layers.number("server.max_connections", 1..=1_000_000)?,
+            max_connections_per_address: Some(layers.number("server.max_connections_per_address", 0..=1_000_000)?).filter(|most| *most > 0),
             shutdown_grace: layers.duration("server.shutdown_grace", Duration::ZERO..=10 * MINUTE)?,
             trusted_proxies: layers.parsed("server.trusted_proxies", parse_networks)?,
         })

@@ -25,10 +25,16 @@ impl Origin {
     /// What a limit counts by: the address, or with IPv6 the network of 64 bits, all of which is one customer's.
     #[must_use]
     pub fn network(&self) -> Option<IpAddr> {
-        self.address.map(|address| match address {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-            IpAddr::V4(_) => address,
-        })
+        self.address.map(network)
+    }
+}
+
+/// What a limit per address counts by: the address, or with IPv6 the network of 64 bits, all of which is one customer's.
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        IpAddr::V4(_) => address,
     }
 }
 

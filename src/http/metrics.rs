@@ -16,6 +16,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::State;
+use super::connection::ConnectionMetrics;
 use super::error::ApiError;
 
 /// Upper bounds of the durations counted, in seconds: from an answer out of memory to one at `server.request_timeout`.
@@ -48,6 +49,8 @@ pub struct Metrics {
     registry: Registry,
     requests: Family<Answered, Counter>,
     durations: Family<Route, Histogram>,
+    /// Connections.
+    pub(super) connections: ConnectionMetrics,
     view_age: Gauge<f64, AtomicU64>,
     lags: Family<OfNode, Gauge>,
     replacements: Gauge,
@@ -61,13 +64,15 @@ impl Default for Metrics {
         registry.register("build", "The version that is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register("http_request_duration_seconds", "How long answers took", durations.clone());
+        let connections = ConnectionMetrics::default();
+        connections.register(&mut registry);
         let (view_age, lags) = (Gauge::default(), Family::default());
         registry.register("view_age_seconds", "How old this node's view is of what the others changed", view_age.clone());
         registry.register("node_lag_changes", "By how many changes each live node was behind when it was last seen", lags.clone());
         let replacements = Gauge::default();
         let help = "How often all connections to the database were replaced, because they failed or another server took over";
         registry.register("database_connection_replacements", help, replacements.clone());
-        Self { registry, requests, durations, view_age, lags, replacements }
+        Self { registry, requests, durations, connections, view_age, lags, replacements }
     }
 }
 

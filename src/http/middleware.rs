@@ -27,7 +27,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// # Errors
 /// Where the request ran out of time, or actix-web itself failed.
 #[expect(clippy::disallowed_methods, reason = "how long an answer took is for the log, and no rule depends on it")]
-pub async fn every_request(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
+pub(super) async fn every_request(request: ServiceRequest, next: Next<impl MessageBody + 'static>) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(state) = request.app_data::<web::Data<State>>().cloned() else {
         return Err(ApiError::new("internal_error", "the server was put together wrongly").into());
     };

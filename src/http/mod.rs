@@ -5,6 +5,7 @@
 mod api;
 mod body;
 mod cached;
+mod connection;
 mod cookie;
 mod credential;
 mod dashboard;
@@ -26,14 +27,15 @@ use std::time::Duration;
 
 use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
+use middleware::every_request;
 
 use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Sessions, Signing, Sources, StatusPublisher, Traffic};
 use crate::store::Store;
 
+pub use connection::{ConnectionMetrics, ConnectionSettings, SEND_BUFFER, Stopping, serve};
 pub use dashboard::{PAGES, PageSpec, pages};
 pub use error::CODES;
 pub use metrics::Metrics;
-pub use middleware::every_request;
 pub use openapi::document as openapi_document;
 pub use routes::{Needs, ROUTES, RouteSpec, routes};
 

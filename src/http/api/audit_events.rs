@@ -1,6 +1,5 @@
 //! `/api/v1/audit_events`: a list, and an export as NDJSON.
 
-use std::collections::VecDeque;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
@@ -164,21 +163,29 @@ pub(crate) async fn export(call: Call) -> Result<HttpResponse, ApiError> {
     let (first, rest) = call.state.audit_log.export(call.state.audit_log.until_now(selection)).await?;
     let (state, caller) = (call.state.clone(), call.caller.clone());
     // The first batch is read before the answer begins, so that a sick database is still a 503. Later on, all that can be done is to break off.
-    let lines = stream::try_unfold((VecDeque::from(first), rest), move |(mut batch, mut rest)| {
+    // Each other batch is read when the one before was sent: a slow reader holds one, and no connection to the database.
+    let lines = stream::try_unfold((Some(first), rest), move |(read, mut rest)| {
         let (state, caller) = (state.clone(), caller.clone());
         async move {
+            let batch = match read {
+                Some(first) => first,
+                None => {
+                    // The caller may take all day, and what they called with may have ended since.
+                    state.audit_log.require_read(&state.authenticator.authenticate_again(&caller).await?)?;
+                    let (batch, next) = state.audit_log.export(rest).await?;
+                    rest = next;
+                    batch
+                }
+            };
             if batch.is_empty() {
                 return Ok(None);
             }
             let mut text = Vec::new();
-            for event in batch.drain(..) {
+            for event in batch {
                 serde_json::to_writer(&mut text, &EventBody::from(event)).map_err(|error| ApiError::from_internal(&error))?;
                 text.push(b'\n');
             }
-            // The caller may take all day, and what they called with may have ended since.
-            state.audit_log.require_read(&state.authenticator.authenticate_again(&caller).await?)?;
-            (batch, rest) = state.audit_log.export(rest).await.map(|(next, rest)| (VecDeque::from(next), rest))?;
-            Ok::<_, ApiError>(Some((Bytes::from(text), (batch, rest))))
+            Ok::<_, ApiError>(Some((Bytes::from(text), (None, rest))))
         }
     });
     Ok(HttpResponse::Ok()
