@@ -212,7 +212,10 @@ impl Passwords {
         let passes = layers.number("passwords.passes", i64::from(Params::DEFAULT_T_COST)..=100)?;
         Ok(Self {
             params: Params::new(memory, passes, Params::DEFAULT_P_COST, None).unwrap_or_default(),
-            concurrency: or_cores(layers.number("passwords.concurrency", 0..=1_024)?),
+            concurrency: match layers.number("passwords.concurrency", 0..=1_024)? {
+                0 => (or_cores(0) / 2).max(1),
+                number => number,
+            },
             queue_timeout: layers.duration("passwords.queue_timeout", MILLISECOND..=30 * SECOND)?,
             guesses_per_minute: NonZeroU32::new(layers.number("passwords.guesses_per_minute", 0..=1_000_000)?),
         })

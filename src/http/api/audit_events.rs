@@ -1,6 +1,5 @@
 //! `/api/v1/audit_events`: a list, and an export as NDJSON.
 
-
 use actix_web::HttpResponse;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::web::{Bytes, Json};

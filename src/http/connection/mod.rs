@@ -14,6 +14,7 @@
 //! May not know: routes, use cases.
 
 mod admission;
+mod chunks;
 mod head;
 mod phase;
 mod stream;

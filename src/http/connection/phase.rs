@@ -15,11 +15,8 @@ use super::admission::{Admitted, Expired};
 const HANDLER_GRACE: Duration = Duration::from_secs(5);
 /// What a peer has to read of an answer within `server.write_timeout`, in bytes.
 const LEAST_PROGRESS: usize = 4_096;
-/// The size of a piece of a body of known length.
-const SIZED_PIECE: usize = 16_384;
-/// The size of a piece of a body that says by itself where it ends. Requests may follow in the same piece, and all of
-/// them are parsed at once, so that it has to be small.
-const CHUNKED_PIECE: usize = 1_024;
+/// How much of a body is handed over at a time.
+const PIECE: u64 = 16_384;
 
 const HEAD_TOO_SLOW: &str = "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 const HEAD_TOO_LARGE: &str = "HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
@@ -41,7 +38,7 @@ enum Phase {
 enum Body {
     /// There is none, or nobody reads the rest.
     Done,
-    /// `left` bytes have not arrived yet, if their number is known. A handler waits for them if `wanted`.
+    /// `left` bytes have not arrived yet; `None` if it is chunked. A handler waits for them if `wanted`.
     Unread { left: Option<u64>, wanted: bool },
 }
 
@@ -50,8 +47,8 @@ enum Body {
 pub(super) enum Reading {
     /// A head.
     Head,
-    /// So many bytes of a body.
-    Body(usize),
+    /// So many bytes of a body. It is chunked, and ends by itself, if `chunked`.
+    Body { most: usize, chunked: bool },
     /// Nothing.
     Paused,
 }
@@ -204,9 +201,9 @@ impl Connection {
         }
         match (self.phase.get(), self.body.get()) {
             (Phase::Waiting | Phase::Head, _) if !self.closing.get() || self.phase.get() == Phase::Head => Reading::Head,
-            (Phase::Handling, Body::Unread { left: None, wanted: true }) => Reading::Body(CHUNKED_PIECE),
-            (Phase::Handling, Body::Unread { left: Some(left), wanted: true }) if left > 0 => {
-                Reading::Body(usize::try_from(left).map_or(SIZED_PIECE, |left| left.min(SIZED_PIECE)))
+            (Phase::Handling, Body::Unread { left, wanted: true }) if left != Some(0) => {
+                let most = usize::try_from(left.unwrap_or(PIECE).min(PIECE)).unwrap_or(usize::MAX);
+                Reading::Body { most, chunked: left.is_none() }
             }
             _ => Reading::Paused,
         }
@@ -245,6 +242,13 @@ impl Connection {
         }
     }
 
+    /// All of a chunked body has arrived.
+    pub(super) fn last_chunk_arrived(&self) {
+        if let Body::Unread { wanted, .. } = self.body.get() {
+            self.body.set(Body::Unread { left: Some(0), wanted });
+        }
+    }
+
     /// A handler waits for more of the body, or no longer does.
     pub(super) fn want_body(&self, wanted: bool) {
         if let Body::Unread { left, .. } = self.body.get() {
@@ -263,7 +267,7 @@ impl Connection {
 
 /// Requests and their answers.
 impl Connection {
-    /// A request goes to its handler. Returns what its end has to be told to.
+    /// A request goes to its handler.
     pub(super) fn begin(&self) {
         self.fresh.set(false);
         self.phase.set(Phase::Handling);
@@ -271,7 +275,7 @@ impl Connection {
         self.deadline.set(Instant::now() + self.shared.request_timeout + HANDLER_GRACE);
     }
 
-    /// The request has a body, of `length` bytes if that is known.
+    /// The request has a body, of `length` bytes, or else chunked.
     pub(super) fn expect_body(&self, length: Option<u64>) {
         self.body.set(Body::Unread { left: length, wanted: false });
     }

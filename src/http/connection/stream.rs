@@ -9,6 +9,7 @@ use actix_web::web::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::chunks::ChunkedEnd;
 use super::head::HeadEnd;
 use super::phase::{Connection, Reading};
 
@@ -23,6 +24,7 @@ pub(super) struct Stream {
     /// What arrived together with a head, and was not handed over yet.
     ahead: BytesMut,
     head_end: HeadEnd,
+    chunked_end: ChunkedEnd,
     /// How much of the current head was handed over.
     head_length: usize,
     /// The turn in which a complete head, or a piece of a body, was handed over. The next one has to wait until the
@@ -37,6 +39,7 @@ impl Stream {
             connection,
             ahead: BytesMut::new(),
             head_end: HeadEnd::default(),
+            chunked_end: ChunkedEnd::default(),
             head_length: 0,
             handed_over: None,
         }
@@ -70,12 +73,9 @@ impl Stream {
         }
         self.connection.head_arrived();
         if let Some(end) = self.head_end.find(arrived) {
-            let mut rest = BytesMut::from(arrived.get(end..).unwrap_or_default());
-            if !rest.is_empty() {
-                rest.unsplit(std::mem::take(&mut self.ahead));
-                self.ahead = rest;
-            }
-            buffer.set_filled(start + end);
+            self.take_back(buffer, start + end);
+            // A body may follow.
+            self.chunked_end = ChunkedEnd::default();
             self.head_length = 0;
             self.handed_over = Some(self.connection.turn());
         } else {
@@ -87,7 +87,18 @@ impl Stream {
         Poll::Ready(Ok(()))
     }
 
-    fn read_body(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>, most: usize) -> Poll<io::Result<()>> {
+    /// Keeps what stands in the buffer after `end` for later.
+    fn take_back(&mut self, buffer: &mut ReadBuf<'_>, end: usize) {
+        let mut rest = BytesMut::from(buffer.filled().get(end..).unwrap_or_default());
+        if !rest.is_empty() {
+            rest.unsplit(std::mem::take(&mut self.ahead));
+            self.ahead = rest;
+            buffer.set_filled(end);
+        }
+    }
+
+    fn read_body(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>, most: usize, chunked: bool) -> Poll<io::Result<()>> {
+        let start = buffer.filled().len();
         let most = most.min(buffer.remaining());
         let arrived = if self.ahead.is_empty() {
             let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(most));
@@ -100,7 +111,14 @@ impl Stream {
             buffer.put_slice(&self.ahead.split_to(most));
             most
         };
-        self.connection.body_arrived(arrived);
+        if chunked {
+            if let Some(end) = self.chunked_end.find(buffer.filled().get(start..).unwrap_or_default()) {
+                self.take_back(buffer, start + end);
+                self.connection.last_chunk_arrived();
+            }
+        } else {
+            self.connection.body_arrived(arrived);
+        }
         self.handed_over = Some(self.connection.turn());
         Poll::Ready(Ok(()))
     }
@@ -123,7 +141,7 @@ impl AsyncRead for Stream {
             return Poll::Pending;
         }
         match reading {
-            Reading::Body(most) => this.read_body(context, buffer, most),
+            Reading::Body { most, chunked } => this.read_body(context, buffer, most, chunked),
             _ => this.read_head(context, buffer),
         }
     }

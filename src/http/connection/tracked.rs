@@ -30,7 +30,8 @@ where
         Some(connection) => {
             connection.begin();
             let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-            let length = length.filter(|_| !request.chunked().unwrap_or(true));
+            // A body that is neither of known length nor chunked ends with the connection.
+            let length = if request.chunked().unwrap_or(false) { None } else { Some(length.unwrap_or(u64::MAX)) };
             match request.take_payload() {
                 Payload::None => {}
                 payload => {
