@@ -79,7 +79,7 @@ impl Route {
                 "database.url leads through a connection pooler: changes of other nodes are looked for, and not listened for; to listen, set \
                  database.listen_url to PostgreSQL itself"
             ),
-            (Some(listen), _) => check_listening(listen, &session, settings.timeout).await?,
+            (Some(listen), _) => check_listening(listen, &session).await?,
             (None, false) => {}
         }
         let listen = listen.or_else(|| (!pooled).then(|| servers.clone()));
@@ -151,7 +151,7 @@ impl Route {
     /// How to connect for listening, on a session that is ours alone; nothing if that is not possible.
     pub(super) async fn listening(&self) -> Result<Option<PgConnectOptions>, StoreError> {
         let Some(servers) = &self.listen else { return Ok(None) };
-        let said = ask(servers, Some(&self.session), self.timeout).await;
+        let said = ask(servers, Some(&self.session), ASKING).await;
         match choose(&said, 0).and_then(|server| servers.get(server)) {
             Some(server) => Ok(Some(server.own_session(&self.session, Some(self.timeout)))),
             None => Err(none_takes_writes(servers, &said)),
@@ -276,8 +276,8 @@ fn none_takes_writes(servers: &[Server], said: &[Said]) -> StoreError {
 }
 
 /// A setting that can never work stops the start; a server that is away does not.
-async fn check_listening(servers: &[Server], session: &str, within: Duration) -> Result<(), StoreError> {
-    let said = ask(servers, Some(session), within.min(ASKING)).await;
+async fn check_listening(servers: &[Server], session: &str) -> Result<(), StoreError> {
+    let said = ask(servers, Some(session), ASKING).await;
     if said.iter().any(|said| matches!(said, Said::Pooler)) {
         let why =
             "database.listen_url leads through a connection pooler, which does not pass notifications on; name PostgreSQL itself, or leave it empty";
@@ -299,7 +299,7 @@ async fn keep(route: Weak<Route>, trouble: Arc<Trouble>) {
         loop {
             let Some(route) = route.upgrade() else { return };
             let session = (!route.pooled).then_some(route.session.as_str());
-            let said = ask(&route.servers, session, route.timeout.min(ASKING)).await;
+            let said = ask(&route.servers, session, ASKING).await;
             let current = route.current.borrow().server;
             if let Some(server) = choose(&said, current) {
                 let certain = trouble.certain.swap(false, Ordering::Relaxed);
