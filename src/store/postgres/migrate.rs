@@ -24,17 +24,17 @@ pub(super) async fn run(route: &Route, mode: OpenMode) -> Result<(), StoreError>
     let mut connection = PgConnection::connect_with(&options).await?;
     let mut tx = connection.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
     sqlx::raw_sql("SET LOCAL client_min_messages = warning").execute(&mut *tx).await?;
-    let mut made = false;
+    let mut is_new = false;
     if mode == OpenMode::ExistingOnly {
         existing::check_postgres(&mut tx, &options).await?;
     } else if !is_current(&mut tx).await? {
         let row = sqlx::raw_sql(STATE).fetch_one(&mut *tx).await?;
         let lock = lock_id(&row.try_get::<String, _>(1)?);
         sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(lock).persistent(false).execute(&mut *tx).await?;
-        made = migrate(&mut tx).await?;
+        is_new = migrate(&mut tx).await?;
     }
     tx.commit().await?;
-    if made {
+    if is_new {
         tracing::warn!("made the tables of a new Hourpass in the {}", existing::describe_postgres(&options));
     }
     Ok(connection.close().await?)

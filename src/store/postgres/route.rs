@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{SqlSafeStr, SqlStr};
 use tokio::sync::{Notify, watch};
@@ -18,6 +18,10 @@ use crate::store::{Pooler, StoreError, existing};
 
 /// How long a server may take to say whether it takes writes.
 const ASKING: Duration = Duration::from_secs(2);
+/// The same at the start, where nobody waits for an answer to a request.
+const ASKING_AT_START: Duration = Duration::from_secs(15);
+/// How long the other servers may take when one has said that it takes writes.
+const OTHERS: Duration = Duration::from_millis(300);
 /// How long it takes until the servers are asked again while none takes writes, and until connections may be replaced
 /// again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -60,13 +64,14 @@ impl Route {
         let servers = parse("database.url", settings.url)?;
         let listen = settings.listen_url.map(|url| parse("database.listen_url", url)).transpose()?;
         let session = Uuid::new_v4().to_string();
+        let within = settings.timeout.max(ASKING_AT_START);
         let mut said = match settings.pooler {
-            Pooler::Auto => ask(&servers, Some(&session), settings.timeout).await,
+            Pooler::Auto => ask(&servers, Some(&session), within).await,
             Pooler::Transaction => Vec::new(),
         };
         let pooled = settings.pooler == Pooler::Transaction || said.iter().any(|said| matches!(said, Said::Pooler));
         if pooled {
-            said = ask(&servers, None, settings.timeout).await;
+            said = ask(&servers, None, within).await;
         }
         let Some(server) = choose(&said, 0) else { return Err(none_takes_writes(&servers, &said)) };
         match (&listen, pooled) {
@@ -74,7 +79,7 @@ impl Route {
                 "database.url leads through a connection pooler: changes of other nodes are looked for, and not listened for; to listen, set \
                  database.listen_url to PostgreSQL itself"
             ),
-            (Some(listen), _) => check_listening(listen, &session, settings.timeout).await?,
+            (Some(listen), _) => check_listening(listen, &session).await?,
             (None, false) => {}
         }
         let listen = listen.or_else(|| (!pooled).then(|| servers.clone()));
@@ -146,7 +151,7 @@ impl Route {
     /// How to connect for listening, on a session that is ours alone; nothing if that is not possible.
     pub(super) async fn listening(&self) -> Result<Option<PgConnectOptions>, StoreError> {
         let Some(servers) = &self.listen else { return Ok(None) };
-        let said = ask(servers, Some(&self.session), self.timeout).await;
+        let said = ask(servers, Some(&self.session), ASKING).await;
         match choose(&said, 0).and_then(|server| servers.get(server)) {
             Some(server) => Ok(Some(server.own_session(&self.session, Some(self.timeout)))),
             None => Err(none_takes_writes(servers, &said)),
@@ -234,8 +239,21 @@ fn begin_with_limits(timeout: Duration) -> SqlStr {
     AssertSqlSafe(format!("BEGIN{}", set.concat())).into_sql_str()
 }
 
+/// Asks all servers at once. When one takes writes, the others have little time left to answer.
 async fn ask(servers: &[Server], session: Option<&str>, within: Duration) -> Vec<Said> {
-    join_all(servers.iter().map(|server| server.ask(session, within))).await
+    let mut said: Vec<Said> = servers.iter().map(|_| Said::Silent).collect();
+    let mut asking: FuturesUnordered<_> =
+        servers.iter().enumerate().map(|(index, server)| async move { (index, server.ask(session, within).await) }).collect();
+    let mut left = within;
+    while let Ok(Some((index, answer))) = timeout(left, asking.next()).await {
+        if matches!(answer, Said::TakesWrites) {
+            left = OTHERS;
+        }
+        if let Some(slot) = said.get_mut(index) {
+            *slot = answer;
+        }
+    }
+    said
 }
 
 /// The server to use: the one in use if it takes writes, else the first that does.
@@ -258,8 +276,8 @@ fn none_takes_writes(servers: &[Server], said: &[Said]) -> StoreError {
 }
 
 /// A setting that can never work stops the start; a server that is away does not.
-async fn check_listening(servers: &[Server], session: &str, within: Duration) -> Result<(), StoreError> {
-    let said = ask(servers, Some(session), within.min(ASKING)).await;
+async fn check_listening(servers: &[Server], session: &str) -> Result<(), StoreError> {
+    let said = ask(servers, Some(session), ASKING).await;
     if said.iter().any(|said| matches!(said, Said::Pooler)) {
         let why =
             "database.listen_url leads through a connection pooler, which does not pass notifications on; name PostgreSQL itself, or leave it empty";
@@ -281,7 +299,7 @@ async fn keep(route: Weak<Route>, trouble: Arc<Trouble>) {
         loop {
             let Some(route) = route.upgrade() else { return };
             let session = (!route.pooled).then_some(route.session.as_str());
-            let said = ask(&route.servers, session, route.timeout.min(ASKING)).await;
+            let said = ask(&route.servers, session, ASKING).await;
             let current = route.current.borrow().server;
             if let Some(server) = choose(&said, current) {
                 let certain = trouble.certain.swap(false, Ordering::Relaxed);
