@@ -1,5 +1,6 @@
 //! Finds out whether a database is a Hourpass database of this version, without writing to it, and says in one sentence what to do if it is not.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use sqlx::migrate::Migrator;
@@ -52,7 +53,7 @@ pub(super) fn explain_sqlite(error: StoreError, file: &Path) -> StoreError {
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()))
+    error.as_database_error().and_then(|error| error.code().map(Cow::into_owned))
 }
 
 /// SQLite's code without the extension in the higher bytes.
