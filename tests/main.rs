@@ -29,6 +29,7 @@ mod failover;
 mod first_start;
 mod interop;
 mod isolation;
+mod last_use;
 mod leaks;
 mod left_behind;
 mod limits;

@@ -12,6 +12,7 @@ mod makers;
 mod management;
 mod memory;
 mod passwords;
+mod rate_limit;
 mod recorder;
 mod restoration;
 mod sessions;
@@ -43,6 +44,7 @@ pub use management::{
 };
 pub use memory::{Known, Memory, WorkspaceName};
 pub use passwords::{PasswordError, Passwords};
+pub use rate_limit::{Quota, RateLimiter};
 pub use recorder::{RecordError, Recorder};
 pub use restoration::{Declaration, Restoration, Restored};
 pub use sessions::Sessions;
@@ -50,7 +52,7 @@ pub use signing::{KeyInfo, NewSigningKey, Published, Rotated, RotatedBy, Signing
 pub use status::{StatusList, StatusLists, StatusPublisher, StatusRules};
 pub use traffic::{Counted, Span, Traffic};
 pub use upkeep::Upkeep;
-pub use usage::Usage;
+pub use usage::{Flushed, Usage};
 
 /// Where the present and randomness come from.
 #[derive(Clone)]

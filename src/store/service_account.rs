@@ -70,8 +70,6 @@ statements! {
     // Changes nothing, and makes others who would change the account wait. PostgreSQL has FOR UPDATE for it, SQLite has not.
     LOCK = "UPDATE service_accounts SET active = active WHERE organization_id = $1 AND id = $2";
     UPDATE = "UPDATE service_accounts SET name = $2, description = $3, active = $4, labels = $5, claims = $6 WHERE id = $1";
-    SET_LAST_USE = "UPDATE service_accounts SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
-                    WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     // What the filter on expiry looks at: a list must not look into all keys of all accounts.
     SET_NEXT_EXPIRY = "UPDATE service_accounts SET next_key_expires_at = (SELECT min(v.expires_at) FROM api_keys k \
                        JOIN api_key_values v ON v.api_key_id = k.id AND v.retained_until IS NULL \
@@ -330,21 +328,5 @@ impl Tx {
     pub async fn set_next_key_expiry(&mut self, id: ServiceAccountId) -> Result<(), StoreError> {
         self.note_change(id.0);
         on!(Engine, &mut self.engine, |tx| sqlx::query(SET_NEXT_EXPIRY).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
-    }
-
-    /// Notes a use, if it is later than the one noted.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn set_service_account_last_use(&mut self, id: ServiceAccountId, last: &LastUse) -> Result<(), StoreError> {
-        on!(Engine, &mut self.engine, |tx| sqlx::query(SET_LAST_USE)
-            .bind(id.0)
-            .bind(last.at.as_micros())
-            .bind(last.address.as_deref())
-            .bind(last.user_agent.as_deref())
-            .execute(&mut **tx)
-            .await
-            .map(drop))
-        .map_err(StoreError::from)
     }
 }

@@ -11,7 +11,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,6 +18,7 @@ use uuid::Uuid;
 use super::Context;
 use super::memory::{Known, WorkspaceName};
 use super::passwords::Passwords;
+use super::rate_limit::{Quota, RateLimiter};
 use super::recorder::{RecordError, Recorder};
 use crate::domain::access::{Access, Place};
 use crate::domain::api_key::{KeyPrefix, RawApiKey, without_keys};
@@ -180,9 +180,9 @@ pub struct Login {
     /// How long a session in a browser may last in all.
     longest_session: Duration,
     /// Refusals of people and keys that nobody knows are anybody's to cause, so only so many of them are kept.
-    strangers: DefaultDirectRateLimiter,
+    strangers: RateLimiter<()>,
     /// Who began sessions in a browser just now.
-    beginners: DefaultKeyedRateLimiter<Uuid>,
+    beginners: RateLimiter<Uuid>,
     guesses: Guesses,
 }
 
@@ -194,8 +194,8 @@ impl Login {
     /// With nothing issued yet. A session in a browser lasts at most `longest_session`.
     #[must_use]
     pub fn new(context: Context, passwords: Passwords, recorder: Recorder, longest_session: Duration, guesses_a_minute: Option<NonZeroU32>) -> Self {
-        let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
-        Self { context, passwords, recorder, longest_session, strangers, beginners: sign_in::beginners(), guesses: Guesses::new(guesses_a_minute) }
+        let (strangers, beginners) = (RateLimiter::default(), RateLimiter::default());
+        Self { context, passwords, recorder, longest_session, strangers, beginners, guesses: Guesses::new(guesses_a_minute) }
     }
 
     /// Issues a token, after its record is durable.
@@ -211,7 +211,7 @@ impl Login {
                     Some(user) => (Some(user.organization.id), Actor::from(user)),
                     None => (None, Actor::unknown()),
                 };
-                if claimed.is_some() || (error.is_of_a_stranger() && self.strangers.check().is_ok()) {
+                if claimed.is_some() || (error.is_of_a_stranger() && self.is_kept_of_a_stranger()) {
                     self.record_refusal(organization, actor, &error, &receiver, origin, self.context.sources.now()).await?;
                 }
                 return Err(error);
@@ -230,6 +230,12 @@ impl Login {
             self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now).await?;
         }
         Err(error)
+    }
+
+    /// Whether the refusal of a stranger is to be recorded.
+    fn is_kept_of_a_stranger(&self) -> bool {
+        let quota = Quota::per_second(STRANGERS_A_SECOND, STRANGERS_AT_ONCE);
+        self.strangers.check(&(), quota, self.context.sources.now()).is_ok()
     }
 
     async fn permit(&self, subject: &Subject, receiver: &Receiver, scope: Option<&str>) -> Result<Permitted, LoginError> {
@@ -297,7 +303,7 @@ impl Login {
         // A session may do all that its holder may, so whoever asks for less gets none.
         let browser = browser && permitted.workspace.is_none() && !permitted.held.narrowed;
         if let Some(id) = actor.id.filter(|_| browser) {
-            self.check_beginner(id)?;
+            self.check_beginner(id, now)?;
         }
         let cookie = browser.then(|| RawApiKey::generate(&KeyPrefix::session(), self.context.sources.random()));
         let (status, sign_in) = match subject {
