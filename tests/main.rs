@@ -36,6 +36,7 @@ mod limits;
 mod management;
 mod me;
 mod metadata;
+mod misplaced_keys;
 mod model;
 mod openapi;
 mod organizations;

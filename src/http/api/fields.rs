@@ -19,7 +19,7 @@ pub(crate) struct Fields(Vec<FieldError>);
 impl Fields {
     /// The value, or nothing and a note of why.
     pub(crate) fn check<T>(&mut self, field: &'static str, value: Result<T, Invalid>) -> Option<T> {
-        value.map_err(|why| self.0.push(FieldError { field, detail: why.to_string() })).ok()
+        value.map_err(|why| self.0.push(FieldError::new(field, &why.to_string()))).ok()
     }
 
     /// The same for a value that may be left out.

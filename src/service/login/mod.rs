@@ -21,7 +21,7 @@ use super::passwords::Passwords;
 use super::rate_limit::{Quota, RateLimiter};
 use super::recorder::{RecordError, Recorder};
 use crate::domain::access::{Access, Place};
-use crate::domain::api_key::{KeyPrefix, RawApiKey, without_keys};
+use crate::domain::api_key::{KeyPrefix, RawApiKey};
 use crate::domain::attributes::CustomClaims;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, AuthorizationDetail, DetailType, PrincipalType};
@@ -29,6 +29,7 @@ use crate::domain::credential::{KeyCredential, Refusal};
 use crate::domain::entity::{Session, Workspace};
 use crate::domain::id::{AuditEventId, OrganizationId, Reference, SessionId, TokenId};
 use crate::domain::permission::{self, Permission};
+use crate::domain::secret_filter::holds_secret;
 use crate::domain::signing::SigningAlgorithm;
 use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
@@ -472,7 +473,7 @@ fn on_record(claims: &AccessTokenClaims, browser: bool) -> Value {
 /// A receiver that was asked for, in the caller's own words: cut, and left out where they could be a secret in the wrong field.
 fn asked(name: &str) -> Target {
     const LONGEST: usize = 100;
-    let secret = without_keys(name) != name || !name.contains(['.', ':', '/', '-']) && name.len() > 40;
+    let secret = holds_secret(name) || !name.contains(['.', ':', '/', '-']) && name.len() > 40;
     let name = if secret { "(left out)".to_owned() } else { name.chars().take(LONGEST).collect() };
     Target { kind: "workspace", id: None, name }
 }
