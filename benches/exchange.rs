@@ -164,6 +164,7 @@ async fn insert_keys(store: &Store, count: usize) -> Vec<RawApiKey> {
             created_at: now,
             last_use: None,
             next_key_expires_at: None,
+            exchanges_per_minute: None,
         };
         let key = ApiKey {
             id: ApiKeyId::generate(now, random),

@@ -166,6 +166,7 @@ async fn fill_accounts(store: &Store, sources: &Sources, organization_id: Organi
                 created_at: at,
                 last_use: None,
                 next_key_expires_at: None,
+                exchanges_per_minute: None,
             };
             tx.insert_service_account(&account).await.unwrap();
             if index % ONE_IN != 1 {

@@ -37,6 +37,7 @@ async fn keys(app: &TestApp, count: u128) -> (Vec<RawApiKey>, Vec<KeyCredential>
             created_at: now,
             last_use: None,
             next_key_expires_at: None,
+            exchanges_per_minute: None,
         };
         let key = ApiKey {
             id: ApiKeyId(id),

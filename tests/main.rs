@@ -24,6 +24,7 @@ mod durability;
 mod enforcement;
 mod escalation;
 mod exchange;
+mod exchange_limit;
 mod explain;
 mod failover;
 mod first_start;

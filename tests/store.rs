@@ -68,6 +68,7 @@ fn account(number: u128, owner: &Organization, name: &str) -> ServiceAccount {
         created_at: NOW,
         last_use: None,
         next_key_expires_at: None,
+        exchanges_per_minute: None,
     }
 }
 

@@ -125,7 +125,14 @@ impl Application {
         let status = StatusRules { ttl: config.status_list.ttl, lifetime: config.status_list.lifetime };
         let state = web::Data::new(State {
             status: StatusPublisher::new(store.clone(), Arc::clone(&signing), sources.clone(), issuer.clone(), status),
-            login: Login::new(context.clone(), passwords.clone(), recorder, config.sessions.max_age, config.passwords.guesses_per_minute),
+            login: Login::new(
+                context.clone(),
+                passwords.clone(),
+                recorder,
+                config.sessions.max_age,
+                config.passwords.guesses_per_minute,
+                config.api_keys.exchanges_per_minute,
+            ),
             sessions: Sessions::new(context.clone()),
             authenticator: Authenticator::new(context, config.api_keys.direct_use),
             management: Management::new(store.clone(), sources.clone(), passwords, rules),

@@ -56,6 +56,7 @@ pub const CODES: &[Row] = &[
     ("payload_too_large", 413, "Too large", "invalid_request"),
     ("unsupported_media_type", 415, "Wrong content type", "invalid_request"),
     ("validation_failed", 422, "A value is out of its range", "invalid_request"),
+    ("exchange_rate_limited", 429, "Too many exchanges", "temporarily_unavailable"),
     ("too_many_requests", 429, "Too many requests", "temporarily_unavailable"),
     ("internal_error", 500, "Internal error", "server_error"),
     ("not_implemented", 501, "Not implemented", "server_error"),
@@ -258,7 +259,7 @@ impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
         let answer = from_use_case(error.code(), &error).at_login();
         match error {
-            LoginError::TooManyGuesses(wait) | LoginError::NotYetPublished(_, wait) => answer.retry_after(wait),
+            LoginError::TooManyGuesses(wait) | LoginError::TooManyExchanges(_, wait) | LoginError::NotYetPublished(_, wait) => answer.retry_after(wait),
             _ => answer,
         }
     }

@@ -35,7 +35,7 @@ pub use audit_log::{ActionFilter, AuditLog, EventQuery, Selection};
 pub use authentication::{AuthenticationError, Authenticator, Caller, Principal};
 pub use bootstrap::{FirstStart, generate_password};
 pub use follower::{Follower, Propagation};
-pub use login::{Cookie, Issued, Login, LoginError, LoginRequest, Presented, Receiver};
+pub use login::{Cookie, ExchangeLimit, Issued, Login, LoginError, LoginRequest, Presented, Receiver};
 pub use management::{
     AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, FirstAccess,
     HolderReference, Impact, Invitation, KeyChange, LeftBehindCount, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey,

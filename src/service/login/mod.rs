@@ -1,6 +1,7 @@
 //! The exchange: an API key, or a person's password, for a short-lived access token.
 
 mod error;
+mod exchange_limit;
 mod guesses;
 mod identity;
 mod scope;
@@ -36,11 +37,13 @@ use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
 use crate::store::{Holder, NewSession, StoreError, StoredPassword};
 
+use exchange_limit::Beyond;
 use guesses::Guesses;
 use identity::Unidentified;
 use scope::{Held, narrow};
 
 pub use error::LoginError;
+pub use exchange_limit::ExchangeLimit;
 
 /// The life of a token for Hourpass itself, in seconds.
 const OWN_LIFETIME_SECONDS: i64 = 3_600;
@@ -185,6 +188,8 @@ pub struct Login {
     /// Who began sessions in a browser just now.
     beginners: RateLimiter<Uuid>,
     guesses: Guesses,
+    /// How many exchanges service accounts may make.
+    exchanges: ExchangeLimit,
 }
 
 /// How many refusals of strangers are kept a second, and at once.
@@ -194,9 +199,25 @@ const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 impl Login {
     /// With nothing issued yet. A session in a browser lasts at most `longest_session`.
     #[must_use]
-    pub fn new(context: Context, passwords: Passwords, recorder: Recorder, longest_session: Duration, guesses_a_minute: Option<NonZeroU32>) -> Self {
+    pub fn new(
+        context: Context,
+        passwords: Passwords,
+        recorder: Recorder,
+        longest_session: Duration,
+        guesses_a_minute: Option<NonZeroU32>,
+        exchanges_a_minute: Option<NonZeroU32>,
+    ) -> Self {
         let (strangers, beginners) = (RateLimiter::default(), RateLimiter::default());
-        Self { context, passwords, recorder, longest_session, strangers, beginners, guesses: Guesses::new(guesses_a_minute) }
+        Self {
+            context,
+            passwords,
+            recorder,
+            longest_session,
+            strangers,
+            beginners,
+            guesses: Guesses::new(guesses_a_minute),
+            exchanges: ExchangeLimit::new(exchanges_a_minute),
+        }
     }
 
     /// Issues a token, after its record is durable.
@@ -213,13 +234,20 @@ impl Login {
                     None => (None, Actor::unknown()),
                 };
                 if claimed.is_some() || (error.is_of_a_stranger() && self.is_kept_of_a_stranger()) {
-                    self.record_refusal(organization, actor, &error, &receiver, origin, self.context.sources.now()).await?;
+                    self.record_refusal(organization, actor, &error, &receiver, origin, self.context.sources.now(), None).await?;
                 }
                 return Err(error);
             }
         };
         // Read here and not before: comparing a password can take a while.
         let now = self.context.sources.now();
+        if let Err((error, details)) = self.count_exchange(&subject, now) {
+            // A flood of refusals is not to fill the trail either.
+            if details.is_some() {
+                self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now, details).await?;
+            }
+            return Err(error);
+        }
         let error = match self.permit(&subject, &receiver, scope.as_deref()).await {
             Ok(permitted) => match self.issue(&subject, permitted, browser, origin.clone(), now).await {
                 Ok(issued) => return Ok(issued),
@@ -228,9 +256,25 @@ impl Login {
             Err(error) => error,
         };
         if !error.is_failure() {
-            self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now).await?;
+            self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now, None).await?;
         }
         Err(error)
+    }
+
+    /// How many exchanges service accounts may make.
+    #[must_use]
+    pub fn exchange_limit(&self) -> &ExchangeLimit {
+        &self.exchanges
+    }
+
+    /// Counts an exchange of a service account. With the refusal comes what is to be recorded of it, if anything is.
+    fn count_exchange(&self, subject: &Subject, now: Timestamp) -> Result<(), (LoginError, Option<Value>)> {
+        let Subject::Key(known) = subject else { return Ok(()) };
+        let works = known.credential.check(self.context.sources.latest()).is_ok();
+        self.exchanges.count(&known.credential.account, works, now).map_err(|Beyond { most, wait, unrecorded }| {
+            let details = unrecorded.map(|count| json!({ "exchanges_per_minute": most, "refused_since_the_last_record": count }));
+            (LoginError::TooManyExchanges(most, wait), details)
+        })
     }
 
     /// Whether the refusal of a stranger is to be recorded.
@@ -435,6 +479,7 @@ impl Login {
         Ok(details)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "an event has that many independent parts")]
     async fn record_refusal(
         &self,
         organization_id: Option<OrganizationId>,
@@ -443,6 +488,7 @@ impl Login {
         receiver: &Receiver,
         origin: Origin,
         now: Timestamp,
+        details: Option<Value>,
     ) -> Result<(), RecordError> {
         let target = match receiver {
             Receiver::Hourpass => Target::hourpass(),
@@ -451,7 +497,7 @@ impl Login {
         };
         let id = AuditEventId::generate(now, self.context.sources.random());
         let (action, outcome) = (Action::TokenIssue, Outcome::Denied(error.code()));
-        let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details: None };
+        let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details };
         self.recorder.record(event).await
     }
 }
