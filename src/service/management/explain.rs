@@ -336,8 +336,6 @@ impl Management {
         }
         let Some(mut found) = self.store.find_key_credential(&key.hash()).await? else { return Ok(Err(unknown())) };
         let bound = self.judge_key(&mut found).await?;
-        let refused = found.check(self.sources.now()).err().map(verdict);
-        let Some(found) = self.store.find_key_credential(&key.hash()).await? else { return Ok(Err(unknown())) };
         let now = self.sources.now();
         let refused = found.check(now).err().map(verdict).or_else(|| used_up(limit, &found.account, now));
         Ok(Ok(Bearer {
