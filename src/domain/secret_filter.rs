@@ -276,7 +276,7 @@ mod tests {
         let raw = key("hp_live_");
         for (text, clean) in [
             (key("a_"), "(API key)"),
-            (key("an_other_prefix_of_1_"), "(API key)"),
+            (key("an_other_prefix_1_"), "(API key)"),
             (key("hp_invite_"), "(API key)"),
             (key("hp_session_"), "(API key)"),
             (format!("x{raw}y"), "x(API key)y"),

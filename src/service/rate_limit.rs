@@ -46,10 +46,35 @@ impl Quota {
     }
 }
 
+/// What was done so far: up to when it is spread out, by which quota.
+#[derive(Clone, Copy)]
+struct Spent {
+    until: Timestamp,
+    quota: Quota,
+}
+
+impl Spent {
+    const fn nothing(quota: Quota, now: Timestamp) -> Self {
+        Self { until: now, quota }
+    }
+
+    /// Up to when it is spread out by this quota: after a change, as many count as before.
+    fn until(self, quota: Quota, now: Timestamp) -> Timestamp {
+        let full = now.plus(quota.window());
+        let until = if self.quota == quota {
+            self.until
+        } else {
+            let number = self.until.since(now).as_micros().div_ceil(self.quota.interval.as_micros().max(1));
+            now.plus(quota.interval.saturating_mul(u32::try_from(number).unwrap_or(u32::MAX)))
+        };
+        // No later than after a whole burst: a clock that was ahead is not to keep anybody out.
+        until.clamp(now, full)
+    }
+}
+
 /// Limits how often each of many may do something.
 pub struct RateLimiter<K> {
-    /// Up to when what each did is spread out.
-    spent: Cache<K, Timestamp>,
+    spent: Cache<K, Spent>,
 }
 
 impl<K> fmt::Debug for RateLimiter<K> {
@@ -74,14 +99,13 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> RateLimiter<K> {
         let mut allowed = Ok(());
         let full = now.plus(quota.window());
         self.spent.entry_by_ref(key).and_compute_with(|spent| {
-            // No later than now after a whole burst: a clock that was ahead, or a quota that was smaller, is not to keep anybody out.
-            let spent = spent.map(Entry::into_value).map_or(now, |spent| spent.clamp(now, full));
-            let next = spent.plus(quota.interval);
-            if next > full {
-                allowed = Err(next.since(full));
+            let spent = spent.map_or(Spent::nothing(quota, now), Entry::into_value);
+            let until = spent.until(quota, now).plus(quota.interval);
+            if until > full {
+                allowed = Err(until.since(full));
                 return Op::Nop;
             }
-            Op::Put(next)
+            Op::Put(Spent { until, quota })
         });
         allowed
     }
@@ -90,7 +114,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> RateLimiter<K> {
     #[must_use]
     pub fn wait(&self, key: &K, quota: Quota, now: Timestamp) -> Duration {
         let full = now.plus(quota.window());
-        self.spent.get(key).map_or(Duration::ZERO, |spent| spent.clamp(now, full).plus(quota.interval).since(full))
+        self.spent.get(key).map_or(Duration::ZERO, |spent| spent.until(quota, now).plus(quota.interval).since(full))
     }
 }
 
@@ -126,6 +150,15 @@ mod tests {
         let before = Timestamp::from_seconds(1_000);
         assert_eq!(limiter.check(&1, three_a_minute(), before), Err(Duration::from_secs(20)));
         assert_eq!(limiter.wait(&1, three_a_minute(), before), Duration::from_secs(20));
+    }
+
+    #[test]
+    fn what_was_done_counts_when_the_quota_is_another() {
+        let (limiter, now) = (RateLimiter::default(), Timestamp::from_seconds(1_000));
+        let check = |most| limiter.check(&1, Quota::per_minute(NonZeroU32::new(most).unwrap()), now).is_ok();
+        assert_eq!([check(2), check(2), check(2)], [true, true, false]);
+        assert_eq!([check(4), check(4), check(4)], [true, true, false]);
+        assert_eq!([check(1), check(4), check(1_000_000)], [false, false, true]);
     }
 
     #[test]
