@@ -186,7 +186,7 @@ async fn insert_keys(store: &Store, count: usize) -> Vec<RawApiKey> {
             last_use: None,
         };
         tx.insert_service_account(&account).await.unwrap();
-        tx.insert_api_key(&key, &value, &raw.hash()).await.unwrap();
+        tx.insert_api_key(&key, &value, &raw.hash(), None).await.unwrap();
         keys.push(raw);
     }
     tx.commit().await.unwrap();

@@ -59,7 +59,7 @@ async fn keys(app: &TestApp, count: u128) -> (Vec<RawApiKey>, Vec<KeyCredential>
             last_use: None,
         };
         tx.insert_service_account(&account).await.unwrap();
-        tx.insert_api_key(&key, &value, &raw.hash()).await.unwrap();
+        tx.insert_api_key(&key, &value, &raw.hash(), None).await.unwrap();
         raws.push(raw);
     }
     tx.commit().await.unwrap();

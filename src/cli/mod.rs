@@ -5,16 +5,18 @@ mod demo;
 mod healthcheck;
 mod serve;
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Log, LogFormat};
-use crate::domain::secret_filter::masked;
+use crate::domain::secret_filter::{holds_secret, masked, masked_json};
 
 /// Identity service for machines: exchanges a service account's API key for a one-hour signed token.
 #[derive(Debug, Parser)]
@@ -90,12 +92,17 @@ fn say(line: &str) {
 }
 
 /// Standard error, for the log: whatever is logged, of whatever module, goes through here without credentials.
-struct Masked;
+struct Masked(LogFormat);
 
 impl Write for Masked {
     /// Takes one event, which the log writes at once.
     fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
-        std::io::stderr().write_all(masked(&String::from_utf8_lossy(event)).as_bytes())?;
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let json = if self.0 == LogFormat::Json && holds_secret(line) { serde_json::from_str(line).ok() } else { None };
+        // What was JSON stays JSON.
+        let clean = json.map_or_else(|| masked(line), |event: Value| Cow::Owned(masked_json(&event)));
+        std::io::stderr().write_all(format!("{clean}\n").as_bytes())?;
         Ok(event.len())
     }
 
@@ -111,9 +118,10 @@ fn print(result: &str, otherwise: &str) -> Outcome {
 }
 
 fn start_logging(log: &Log) -> Outcome {
+    let format = log.format;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&log.filter)?)
-        .with_writer(|| Masked)
+        .with_writer(move || Masked(format))
         .with_ansi(std::io::stderr().is_terminal())
         // What reports a failed write would itself write, and end the request in a panic.
         .log_internal_errors(false);
