@@ -1,6 +1,9 @@
 //! Exchanges a second, each with its durable record, beside a bare handler that parses the form, hashes the key, signs the same claims with ES256 and answers the same: no database, no
 //! rules, no record.
 //!
+//! First with one key and a growing number of connections; then with 1, 1,000 and 20,000 keys that take turns, and with one key again after all of those were used: the rate
+//! must not depend on how many keys are in use. `EXCHANGE_ONLY=keys` or `EXCHANGE_ONLY=connections` measures one of the two.
+//!
 //! SQLite is measured twice, on a disk and in memory (`/dev/shm`), where the record costs everything but the wait for the disk.
 //!
 //! ```sh
@@ -17,7 +20,8 @@
     reason = "a benchmark fails by panicking, reads the clock, and makes databases by name"
 )]
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
@@ -26,9 +30,15 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hourpass::app::{Application, system_sources};
 use hourpass::config::Config;
+use hourpass::domain::api_key::{KeyPrefix, RawApiKey};
+use hourpass::domain::attributes::{CustomClaims, Labels};
 use hourpass::domain::claims::AccessTokenClaims;
+use hourpass::domain::entity::{ApiKey, KeyValue, ServiceAccount};
+use hourpass::domain::id::{ApiKeyId, KeyValueId, ServiceAccountId, SessionId};
+use hourpass::domain::name::Name;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::keys::{SigningKey, mint};
+use hourpass::store::Store;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 use tokio::runtime::{Builder, Runtime};
 
@@ -42,6 +52,8 @@ static CLIENT: LazyLock<Runtime> = LazyLock::new(|| Builder::new_multi_thread().
 const LASTING: Duration = Duration::from_secs(1);
 /// An odd number.
 const ROUNDS: usize = 9;
+/// How many connections the measurements with many keys use.
+const CONNECTIONS: usize = 64;
 
 #[tokio::main]
 async fn main() {
@@ -68,32 +80,117 @@ async fn run(engine: &str, url: &str) {
     let config = Config::load(None, settings.map(|(name, value)| (name.into(), value.into()))).unwrap();
     let mut application = Application::build(config, system_sources()).await.unwrap();
     let key = application.take_first_start().unwrap().api_key;
-    let base = application.url().to_owned();
+    let (base, store) = (application.url().to_owned(), application.store().clone());
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(application.run_until(async { drop(stopped.await) }));
 
     let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1_000).build().unwrap();
     let answer = client.post(format!("{base}/auth/login")).form(&[("password", key.expose())]).send().await.unwrap();
     let ceiling = bare(&answer.json::<serde_json::Value>().await.unwrap());
-    println!("\n{engine}\n\n| connections | exchanges/s | p50 ms | p99 ms | bare handler/s | ratio |\n|---|---|---|---|---|---|");
-    for connections in [1, 16, 64, 256] {
-        let (mut exchanges, mut most, mut ratios, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        // In turns, so that what else happens on the machine meets both.
-        for _ in 0..ROUNDS {
-            let (rate, took) = load(connections, || client.post(format!("{base}/auth/login")).form(&[("password", key.expose())])).await;
-            let (ceiling, _) = load(connections, || client.post(&ceiling).form(&[("password", key.expose())])).await;
-            exchanges.push(rate);
-            most.push(ceiling);
-            ratios.push(rate / ceiling);
-            times.extend(took);
+    let only = std::env::var("EXCHANGE_ONLY").ok();
+    let measures = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    if measures("connections") {
+        println!("\n{engine}\n\n| connections | exchanges/s | p50 ms | p99 ms | bare handler/s | ratio |\n|---|---|---|---|---|---|");
+        for connections in [1, 16, 64, 256] {
+            let measured = measure(&client, &base, &ceiling, std::slice::from_ref(&key), connections).await;
+            println!("| {connections} | {measured} |");
         }
-        times.sort_unstable();
-        let at = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1_000.0;
-        let (exchanges, most, ratio) = (median(exchanges), median(most), median(ratios));
-        println!("| {connections} | {exchanges:.0} | {:.1} | {:.1} | {most:.0} | {ratio:.2} |", at(50), at(99));
+    }
+    if measures("keys") {
+        let keys = insert_keys(&store, 20_000).await;
+        println!("\n{engine}\n\n| keys in use | exchanges/s | p50 ms | p99 ms | bare handler/s | ratio |\n|---|---|---|---|---|---|");
+        for count in [1, 1_000, 20_000] {
+            // Each is used once before, so that all are cached, and all have a use that waits to be written.
+            use_each(&client, &base, &keys[..count]).await;
+            let measured = measure(&client, &base, &ceiling, &keys[..count], CONNECTIONS).await;
+            println!("| {count} | {measured} |");
+        }
+        use_each(&client, &base, &keys).await;
+        let measured = measure(&client, &base, &ceiling, &keys[..1], CONNECTIONS).await;
+        println!("| 1, after 20,000 | {measured} |");
     }
     drop(stop);
     running.await.unwrap().unwrap();
+}
+
+/// Exchanges a second with keys that take turns, and beside them the bare handler: the cells of a row.
+async fn measure(client: &reqwest::Client, base: &str, bare: &str, keys: &[RawApiKey], connections: usize) -> String {
+    let (mut exchanges, mut most, mut ratios, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let url = format!("{base}/auth/login");
+    let exchange = Requests::new(keys.iter().map(|key| client.post(&url).form(&[("password", key.expose())])));
+    let bare = Requests::new([client.post(bare).form(&[("password", keys[0].expose())])]);
+    // In turns, so that what else happens on the machine meets both.
+    for _ in 0..ROUNDS {
+        let (rate, took) = load(connections, &exchange).await;
+        let (ceiling, _) = load(connections, &bare).await;
+        exchanges.push(rate);
+        most.push(ceiling);
+        ratios.push(rate / ceiling);
+        times.extend(took);
+    }
+    times.sort_unstable();
+    let at = |share: usize| times[times.len() * share / 100].as_secs_f64() * 1_000.0;
+    let (exchanges, most, ratio) = (median(exchanges), median(most), median(ratios));
+    format!("{exchanges:.0} | {:.1} | {:.1} | {most:.0} | {ratio:.2}", at(50), at(99))
+}
+
+/// Exchanges each key once.
+async fn use_each(client: &reqwest::Client, base: &str, keys: &[RawApiKey]) {
+    for keys in keys.chunks(CONNECTIONS) {
+        let answers = keys.iter().map(|key| client.post(format!("{base}/auth/login")).form(&[("password", key.expose())]).send());
+        for answer in answers.map(|answer| CLIENT.spawn(answer)).collect::<Vec<_>>() {
+            assert!(answer.await.unwrap().unwrap().status().is_success());
+        }
+    }
+}
+
+/// So many keys, each of an account of its own, in one transaction.
+async fn insert_keys(store: &Store, count: usize) -> Vec<RawApiKey> {
+    let sources = system_sources();
+    let (now, random) = (sources.now(), sources.random());
+    let organization_id = store.find_organization("default").await.unwrap().unwrap().id;
+    let prefix = KeyPrefix::parse("hp_live_").unwrap();
+    let mut keys = Vec::with_capacity(count);
+    let mut tx = store.begin().await.unwrap();
+    for index in 0..count {
+        let account = ServiceAccount {
+            id: ServiceAccountId::generate(now, random),
+            organization_id,
+            name: Name::parse(&format!("account-{index}")).unwrap(),
+            description: "made by the benchmark of exchanges".to_owned(),
+            labels: Labels::default(),
+            claims: CustomClaims::default(),
+            active: true,
+            created_at: now,
+            last_use: None,
+            next_key_expires_at: None,
+            exchanges_per_minute: None,
+        };
+        let key = ApiKey {
+            id: ApiKeyId::generate(now, random),
+            service_account_id: account.id,
+            name: Name::parse("default").unwrap(),
+            active: true,
+            compromised_at: None,
+            created_at: now,
+            last_use: None,
+        };
+        let raw = RawApiKey::generate(&prefix, random);
+        let value = KeyValue {
+            id: KeyValueId::generate(now, random),
+            hint: raw.hint(),
+            grant: SessionId::generate(now, random),
+            created_at: now,
+            expires_at: None,
+            retained_until: None,
+            last_use: None,
+        };
+        tx.insert_service_account(&account).await.unwrap();
+        tx.insert_api_key(&key, &value, &raw.hash(), None).await.unwrap();
+        keys.push(raw);
+    }
+    tx.commit().await.unwrap();
+    keys
 }
 
 #[derive(serde::Deserialize)]
@@ -131,16 +228,31 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Requests that take turns.
+#[derive(Clone)]
+struct Requests(Arc<(Vec<reqwest::RequestBuilder>, AtomicUsize)>);
+
+impl Requests {
+    fn new(requests: impl IntoIterator<Item = reqwest::RequestBuilder>) -> Self {
+        Self(Arc::new((requests.into_iter().collect(), AtomicUsize::new(0))))
+    }
+
+    fn next(&self) -> reqwest::RequestBuilder {
+        let (requests, turn) = &*self.0;
+        requests[turn.fetch_add(1, Ordering::Relaxed) % requests.len()].try_clone().unwrap()
+    }
+}
+
 /// Requests a second with so many at once, and how long each took.
-async fn load(connections: usize, request: impl Fn() -> reqwest::RequestBuilder) -> (f64, Vec<Duration>) {
+async fn load(connections: usize, requests: &Requests) -> (f64, Vec<Duration>) {
     let started = Instant::now();
     let workers = (0..connections).map(|_| {
-        let request = request();
+        let requests = requests.clone();
         CLIENT.spawn(async move {
             let mut times = Vec::new();
             while started.elapsed() < LASTING {
                 let began = Instant::now();
-                let answer = request.try_clone().unwrap().send().await.unwrap();
+                let answer = requests.next().send().await.unwrap();
                 assert!(answer.status().is_success());
                 answer.bytes().await.unwrap();
                 times.push(began.elapsed());

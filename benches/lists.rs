@@ -16,6 +16,7 @@
     reason = "a benchmark fails by panicking, reads the clock, and makes databases by name"
 )]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hourpass::app::{Application, system_sources};
@@ -23,12 +24,12 @@ use hourpass::config::Config;
 use hourpass::domain::api_key::{KeyPrefix, RawApiKey};
 use hourpass::domain::attributes::{CustomClaims, Labels};
 use hourpass::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
-use hourpass::domain::entity::{ApiKey, KeyValue, ServiceAccount};
+use hourpass::domain::entity::{ApiKey, KeyValue, LastUse, ServiceAccount};
 use hourpass::domain::id::{ApiKeyId, AuditEventId, KeyValueId, OrganizationId, ServiceAccountId, SessionId};
 use hourpass::domain::name::Name;
 use hourpass::domain::time::Timestamp;
 use hourpass::service::Sources;
-use hourpass::store::{Db, Store, Tx, statements};
+use hourpass::store::{Db, KeyUse, Store, Tx, statements};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row};
 use uuid::Uuid;
 
@@ -151,6 +152,7 @@ async fn fill_accounts(store: &Store, sources: &Sources, organization_id: Organi
     let all: Vec<usize> = (0..count).collect();
     for batch in all.chunks(BATCH) {
         let mut tx = store.begin().await.unwrap();
+        let mut used = Vec::new();
         for &index in batch {
             let at = moment(now, index, count);
             let account = ServiceAccount {
@@ -164,11 +166,13 @@ async fn fill_accounts(store: &Store, sources: &Sources, organization_id: Organi
                 created_at: at,
                 last_use: None,
                 next_key_expires_at: None,
+                exchanges_per_minute: None,
             };
             tx.insert_service_account(&account).await.unwrap();
             if index % ONE_IN != 1 {
-                let last = hourpass::domain::entity::LastUse { at: now, address: Some("192.0.2.1".to_owned()), user_agent: None };
-                tx.set_service_account_last_use(account.id, &last).await.unwrap();
+                let last = LastUse { at: now, address: Some("192.0.2.1".to_owned()), user_agent: None };
+                // Of no key in particular.
+                used.push(KeyUse { account: account.id, key: ApiKeyId(Uuid::nil()), value: KeyValueId(Uuid::nil()), last: Arc::new(last) });
             }
             if index % 10 == 0 {
                 // Keys that expire one after the other over the next year.
@@ -177,6 +181,7 @@ async fn fill_accounts(store: &Store, sources: &Sources, organization_id: Organi
             }
             ids.push(account.id);
         }
+        tx.set_last_uses(&used).await.unwrap();
         tx.commit().await.unwrap();
     }
     ids

@@ -145,17 +145,6 @@ on_both_engines! {
         assert_eq!(wrong.json()["errors"].as_array().unwrap().len(), 2);
     }
 
-    async fn a_use_is_written_with_the_next_records(engine: Engine) {
-        let app = TestApp::start(engine).await;
-        let made = app.admin_client().post("/api/v1/service_accounts", &json!({ "name": "ci", "default_key": true })).await.expect(201);
-        let key = made["key"].as_str().unwrap();
-        app.anyone().login(key).await.token();
-        // Whoever comes next takes it along, or the background was faster.
-        app.anyone().login(app.admin_key()).await.token();
-        let found = app.admin_client().get("/api/v1/service_accounts/ci").await.expect(200);
-        assert_eq!((&found["last_used_at"], &found["last_used_address"]), (&made["created_at"], &json!("127.0.0.1")));
-    }
-
     async fn use_is_noted_at_most_once_a_minute(engine: Engine) {
         let app = TestApp::start(engine).await;
         let admin = app.admin_client();

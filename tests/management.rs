@@ -22,7 +22,7 @@ on_both_engines! {
         let me = admin.get("/users/me").await.expect(200);
         let expected = json!({
             "id": made["id"], "organization_id": me["organization_id"], "name": "ci deployer", "description": "deploys", "active": true, "labels": {}, "claims": {},
-            "created_at": "2026-01-01T00:00:00Z", "last_used_at": null, "last_used_address": null, "last_used_user_agent": null,
+            "exchanges_per_minute": null, "created_at": "2026-01-01T00:00:00Z", "last_used_at": null, "last_used_address": null, "last_used_user_agent": null,
         });
         assert_eq!(made, expected);
         let id = made["id"].as_str().unwrap();

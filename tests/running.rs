@@ -182,11 +182,7 @@ async fn an_answer_has_a_deadline() {
 async fn the_queue_of_records_is_bounded_and_drained() {
     const QUEUE: usize = 4_096;
     let app = TestApp::start(Engine::Sqlite).await;
-    let (recorder, writing) = hourpass::service::Recorder::new(
-        app.store.clone(),
-        std::sync::Arc::new(hourpass::service::Usage::new(app.store.clone())),
-        hourpass::app::system_sources(),
-    );
+    let (recorder, writing) = hourpass::service::Recorder::new(app.store.clone());
     let event = |number: u128| hourpass::domain::audit::Event {
         id: hourpass::domain::id::AuditEventId(uuid::Uuid::from_u128(number)),
         organization_id: None,

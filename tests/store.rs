@@ -1,5 +1,6 @@
 //! The store's contract, the same on both engines.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hourpass::domain::access::{Assignment, Given, Place};
@@ -16,7 +17,7 @@ use hourpass::domain::permission::Permission;
 use hourpass::domain::role::built_in;
 use hourpass::domain::signing::SigningAlgorithm;
 use hourpass::domain::time::Timestamp;
-use hourpass::store::{AccountFilter, Db, EventFilter, Holder, KeyFilter, Member, NewSession, OpenMode, Store, StoreError, StoredSigningKey};
+use hourpass::store::{AccountFilter, Db, EventFilter, Holder, KeyFilter, KeyUse, Member, NewSession, OpenMode, Store, StoreError, StoredSigningKey};
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
@@ -67,6 +68,7 @@ fn account(number: u128, owner: &Organization, name: &str) -> ServiceAccount {
         created_at: NOW,
         last_use: None,
         next_key_expires_at: None,
+        exchanges_per_minute: None,
     }
 }
 
@@ -257,10 +259,10 @@ on_both_engines! {
 
         let last = |seconds, address: &str| LastUse { at: Timestamp::from_seconds(seconds), address: Some(address.to_owned()), user_agent: None };
         let mut tx = store.begin().await.unwrap();
-        tx.set_key_last_use(key.id, first.id, &last(20, "::1")).await.unwrap();
-        // An older use does not take the place of a newer one.
-        tx.set_key_last_use(key.id, first.id, &last(10, "::2")).await.unwrap();
-        tx.set_service_account_last_use(owner.id, &last(20, "::1")).await.unwrap();
+        let used = |value, last| KeyUse { account: owner.id, key: key.id, value, last: Arc::new(last) };
+        // Of several uses the newest counts, and an older one does not take the place of a newer one.
+        tx.set_last_uses(&[used(first.id, last(15, "::3")), used(first.id, last(20, "::1")), used(first.id, last(17, "::4"))]).await.unwrap();
+        assert!(tx.set_last_uses(&[used(first.id, last(10, "::2"))]).await.unwrap().is_empty());
         let mut grants = 50;
         tx.replace_grants(owner.id, NOW, || { grants += 1; SessionId(Uuid::from_u128(grants)) }).await.unwrap();
         tx.commit().await.unwrap();

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web;
-use governor::{Quota, RateLimiter};
 use secrecy::ExposeSecret;
 use tokio::net::TcpSocket;
 
@@ -19,8 +18,8 @@ use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings, Us
 use crate::domain::id::NodeId;
 use crate::http::{self, ConnectionSettings, Limits, Metrics, State, Stopping};
 use crate::service::{
-    Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, Recorder,
-    Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Traffic, Upkeep, Usage,
+    Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, RateLimiter,
+    Recorder, Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Traffic, Upkeep, Usage,
 };
 use crate::store::{OpenMode, Pooler, PostgresOptions, Store, StoreError};
 
@@ -29,6 +28,9 @@ pub use system::system_sources;
 
 /// Connections that may wait to be taken.
 const BACKLOG: u32 = 1_024;
+
+/// At a stop, how long it may take to write when keys were last used.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Why the server did not start: a line for the person who starts it.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +118,7 @@ impl Application {
 
         let usage = Arc::new(Usage::new(store.clone()));
         let upkeep = Upkeep::new(store.clone(), sources.clone(), Arc::clone(&usage), Arc::clone(&signing), config.audit.retention);
-        let (recorder, writing) = Recorder::new(store.clone(), Arc::clone(&usage), sources.clone());
+        let (recorder, writing) = Recorder::new(store.clone());
         // On its own from now on; it ends with the last handler. A handler waits for its record, so a stop that waits for the handlers waits for the records.
         tokio::spawn(writing);
         let memory = Memory::new(store.clone(), config.cache.entries, config.staleness.bound);
@@ -145,13 +147,20 @@ impl Application {
         };
         let state = web::Data::new(State {
             status: StatusPublisher::new(store.clone(), Arc::clone(&signing), sources.clone(), issuer.clone(), status),
-            login: Login::new(context.clone(), passwords.clone(), recorder, config.sessions.max_age, config.passwords.guesses_per_minute),
+            login: Login::new(
+                context.clone(),
+                passwords.clone(),
+                recorder,
+                config.sessions.max_age,
+                config.passwords.guesses_per_minute,
+                config.api_keys.exchanges_per_minute,
+            ),
             sessions: Sessions::new(context.clone()),
             authenticator: Authenticator::new(context, config.api_keys.direct_use),
             management: Management::new(store.clone(), sources.clone(), passwords, rules),
             audit_log: AuditLog::new(store.clone(), sources.clone()),
             traffic: Traffic::new(store.clone(), sources.clone()),
-            reports: config.api_keys.reports_per_minute.map(|reports| RateLimiter::keyed(Quota::per_minute(reports))),
+            reports: config.api_keys.reports_per_minute.map(|most| (most, RateLimiter::default())),
             trusted_proxies: config.server.trusted_proxies,
             signing,
             memory: memory.clone(),
@@ -222,18 +231,24 @@ impl Application {
                 tracing::info!("stopping");
                 self.stopping.begin();
                 let graceful = tokio::time::timeout(self.shutdown_grace, async { tokio::join!(self.handle.stop(true), &mut server) });
-                // Requests in progress are still answered from memory, which has to be kept right.
+                // Requests in progress are still answered from memory, which has to be kept right. Meanwhile most uses of keys can be written.
                 let given_up = tokio::select! {
                     ended = graceful => ended.is_err(),
                     () = self.follower.run() => false,
+                    () = async {
+                        drop(self.upkeep.flush(true).await);
+                        std::future::pending().await
+                    } => false,
                 };
                 if given_up {
                     tracing::warn!("requests were still in progress at the end of server.shutdown_grace, and are given up");
                 }
             }
         }
-        if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), self.upkeep.flush(true)).await {
-            tracing::warn!(%error, "when keys were last used could not be written");
+        match tokio::time::timeout(FLUSH_TIMEOUT, self.upkeep.flush_all()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "when keys were last used could not be written"),
+            Err(_) => tracing::warn!("when some keys were last used could not be written in time"),
         }
         if let Ok(Err(error)) = tokio::time::timeout(Duration::from_secs(2), self.follower.leave()).await {
             tracing::debug!(%error, "the other nodes will find out by themselves that this one is gone");

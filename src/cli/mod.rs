@@ -5,15 +5,18 @@ mod demo;
 mod healthcheck;
 mod serve;
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Log, LogFormat};
+use crate::domain::secret_filter::{holds_secret, masked, masked_json};
 
 /// Identity service for machines: exchanges a service account's API key for a one-hour signed token.
 #[derive(Debug, Parser)]
@@ -44,7 +47,15 @@ type Outcome = Result<(), Box<dyn Error>>;
 /// Reads the arguments and runs the command.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // It repeats what was typed, which may be a key in the wrong place.
+        Err(error) if error.use_stderr() => {
+            say(error.render().to_string().trim_end());
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
     match execute(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -75,9 +86,29 @@ fn execute(arguments: Arguments) -> Outcome {
     })
 }
 
-/// Writes a line to standard error. Whoever reads it may be gone, which is no reason to stop.
+/// Writes a line to standard error, without credentials. Whoever reads it may be gone, which is no reason to stop.
 fn say(line: &str) {
-    let _nobody_reads = writeln!(std::io::stderr(), "{line}");
+    let _nobody_reads = writeln!(std::io::stderr(), "{}", masked(line));
+}
+
+/// Standard error, for the log: whatever is logged, of whatever module, goes through here without credentials.
+struct Masked(LogFormat);
+
+impl Write for Masked {
+    /// Takes one event, which the log writes at once.
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let json = if self.0 == LogFormat::Json && holds_secret(line) { serde_json::from_str(line).ok() } else { None };
+        // What was JSON stays JSON.
+        let clean = json.map_or_else(|| masked(line), |event: Value| Cow::Owned(masked_json(&event)));
+        std::io::stderr().write_all(format!("{clean}\n").as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }
 
 /// Writes a result to standard output; `otherwise` says what to do where it cannot be written, for it is shown this once.
@@ -87,9 +118,10 @@ fn print(result: &str, otherwise: &str) -> Outcome {
 }
 
 fn start_logging(log: &Log) -> Outcome {
+    let format = log.format;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_new(&log.filter)?)
-        .with_writer(std::io::stderr)
+        .with_writer(move || Masked(format))
         .with_ansi(std::io::stderr().is_terminal())
         // What reports a failed write would itself write, and end the request in a panic.
         .log_internal_errors(false);
@@ -97,5 +129,7 @@ fn start_logging(log: &Log) -> Outcome {
         LogFormat::Pretty => logs.with_target(false).init(),
         LogFormat::Json => logs.json().flatten_event(true).init(),
     }
+    // A panic may say what it stumbled over.
+    std::panic::set_hook(Box::new(|panic| say(&panic.to_string())));
     Ok(())
 }

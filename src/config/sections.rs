@@ -164,6 +164,8 @@ pub struct ApiKeys {
     pub max_retention: Duration,
     /// How many reports of leaked keys an address may send in a minute; without this, reports are switched off.
     pub reports_per_minute: Option<NonZeroU32>,
+    /// How many exchanges a minute a service account may make on each node that has no limit of its own; without a number, as many as come.
+    pub exchanges_per_minute: Option<NonZeroU32>,
 }
 
 impl ApiKeys {
@@ -173,6 +175,7 @@ impl ApiKeys {
             prefix: layers.parsed("api_keys.prefix", KeyPrefix::parse)?,
             direct_use: layers.boolean("api_keys.direct_use")?,
             max_retention: layers.duration("api_keys.max_retention", Duration::ZERO..=366 * 24 * 60 * MINUTE)?,
+            exchanges_per_minute: NonZeroU32::new(layers.number("api_keys.exchanges_per_minute", 0..=1_000_000)?),
             reports_per_minute: NonZeroU32::new(reports).filter(|_| layers.boolean("api_keys.report") == Ok(true)),
         })
     }

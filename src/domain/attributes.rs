@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::api_key::without_keys;
 use super::name::{Invalid, Lines, check_visible};
+use super::secret_filter::{REFUSED, refuse_secrets, value_holds_secret};
 
 /// Labels: a name and a value each.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,9 +98,8 @@ impl Labels {
                     Self::LONGEST_VALUE
                 )));
             }
-            if without_keys(value) != *value || without_keys(name) != *name {
-                return Err(Invalid("holds an API key, which does not belong there; take it for leaked, and rotate it".to_owned()));
-            }
+            refuse_secrets(name)?;
+            refuse_secrets(value)?;
         }
         Ok(Self(labels))
     }
@@ -152,8 +151,11 @@ impl CustomClaims {
         }
         // JSON writes control characters as escapes, so that only what nobody sees is found here.
         check_visible(&text, Lines::Many)?;
-        if without_keys(&text) != text {
-            return Err(Invalid("holds an API key, which does not belong there; take it for leaked, and rotate it".to_owned()));
+        for (name, value) in &claims.0 {
+            refuse_secrets(name)?;
+            if value_holds_secret(value) {
+                return Err(Invalid(REFUSED.to_owned()));
+            }
         }
         Ok(claims)
     }

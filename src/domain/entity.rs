@@ -1,5 +1,6 @@
 //! The things that Hourpass keeps.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -133,6 +134,8 @@ pub struct ServiceAccount {
     pub labels: Labels,
     /// What its tokens say besides.
     pub claims: CustomClaims,
+    /// How many exchanges it may make a minute on each node; as the server's setting has it without this.
+    pub exchanges_per_minute: Option<NonZeroU32>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When and from where one of its keys was last used.
@@ -140,6 +143,9 @@ pub struct ServiceAccount {
     /// When the first of its active keys expires, or expired.
     pub next_key_expires_at: Option<Timestamp>,
 }
+
+/// The greatest number of exchanges a minute that an account may be allowed.
+pub const MOST_EXCHANGES_A_MINUTE: u32 = 1_000_000;
 
 /// When and from where something was last used. It may be a minute older than the truth.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ pub mod name;
 pub mod permission;
 pub mod random;
 pub mod role;
+pub mod secret_filter;
 pub mod signing;
 pub mod status;
 pub mod time;

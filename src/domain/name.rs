@@ -8,7 +8,7 @@ use url::Url;
 use uuid::Uuid;
 use zxcvbn::{Score, zxcvbn};
 
-use super::api_key::without_keys;
+use super::secret_filter::refuse_secrets;
 
 /// Why a value cannot be taken: a sentence for the person who sent it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +83,7 @@ impl Name {
         if Uuid::parse_str(text).is_ok() {
             return invalid("must not look like a UUID, because paths take a UUID as an id");
         }
-        refuse_keys(text)?;
+        refuse_secrets(text)?;
         Ok(Self(text.to_owned()))
     }
 }
@@ -123,17 +123,12 @@ pub fn check_visible(text: &str, lines: Lines) -> Result<(), Invalid> {
 
 /// Whether a character is not seen, but makes a text another: Unicode's `Default_Ignorable_Code_Point`, general category Cf, the separators of lines and paragraphs, and what
 /// is drawn as nothing.
-fn is_invisible(character: char) -> bool {
+pub(super) fn is_invisible(character: char) -> bool {
     matches!(character,
         '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}'
         | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
         | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
-}
-
-/// Names and descriptions are for everyone to see.
-fn refuse_keys(text: &str) -> Result<(), Invalid> {
-    if without_keys(text) == text { Ok(()) } else { invalid("holds an API key, which does not belong there; take it for leaked, and rotate it") }
 }
 
 impl Slug {
@@ -172,7 +167,7 @@ impl Email {
             return invalid("must be an email address, such as ada@example.com");
         }
         check_visible(text, Lines::One)?;
-        refuse_keys(text)?;
+        refuse_secrets(text)?;
         Ok(Self(text.to_lowercase()))
     }
 }
@@ -190,8 +185,8 @@ impl Audience {
         if text.len() > Self::MAX {
             return invalid(format!("must have at most {} bytes, and has {}", Self::MAX, text.len()));
         }
+        refuse_secrets(text)?;
         check_uri(text)?;
-        refuse_keys(text)?;
         Ok(Self(text.to_owned()))
     }
 }
@@ -325,7 +320,7 @@ pub fn parse_description(text: &str) -> Result<String, Invalid> {
         return invalid("must not hold the character NUL");
     }
     check_visible(text, Lines::Many)?;
-    refuse_keys(text)?;
+    refuse_secrets(text)?;
     Ok(text.trim().to_owned())
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Level;
 use super::id::{OrganizationId, PermissionId};
 use super::name::Invalid;
+use super::secret_filter::refuse_secrets;
 use super::time::Timestamp;
 
 /// What someone may do. Its text is a scope token (RFC 6749, section 3.3).
@@ -91,6 +92,7 @@ impl Permission {
     /// # Errors
     /// A sentence that says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
+        refuse_secrets(text)?;
         let word = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         match text.split_once('.') {
             Some((resource, action)) if text.len() <= 100 && word(resource) && word(action) => Ok(Self(Cow::Owned(text.to_owned()))),

@@ -7,11 +7,12 @@ use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpMessage, HttpRequest};
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::Limits;
-use super::error::ApiError;
+use super::error::{ApiError, FieldError};
+use crate::domain::secret_filter::{REFUSED, holds_secret, value_holds_secret};
 
 /// Reads the body of a request that has to be of the content type `expected`.
 async fn read(request: &HttpRequest, payload: Payload, limits: Limits, expected: &str) -> Result<Bytes, ApiError> {
@@ -34,7 +35,22 @@ async fn read(request: &HttpRequest, payload: Payload, limits: Limits, expected:
     }
 }
 
-/// Reads a JSON object.
+/// Fields that are for credentials, and are not stored as they are. In all others a credential is refused, so that a field that is forgotten here takes none.
+const CREDENTIALS: [&str; 7] = ["credential", "invitation", "key", "old_password", "password", "secret", "token"];
+
+/// Refuses what these fields hold: credentials where they do not belong.
+pub(super) fn refuse_secrets<'a>(fields: impl IntoIterator<Item = Cow<'a, str>>) -> Result<(), ApiError> {
+    let fields: Vec<FieldError> = fields.into_iter().map(|field| FieldError::new(field.into_owned(), REFUSED)).collect();
+    if fields.is_empty() { Ok(()) } else { Err(ApiError::invalid_fields(fields)) }
+}
+
+/// Refuses a credential in any field that is not for one.
+fn refuse_secrets_in(body: &Map<String, Value>) -> Result<(), ApiError> {
+    let misplaced = |(name, value): &(&String, &Value)| holds_secret(name) || !CREDENTIALS.contains(&name.as_str()) && value_holds_secret(value);
+    refuse_secrets(body.iter().filter(misplaced).map(|(name, _)| Cow::Borrowed(name.as_str())))
+}
+
+/// Reads a JSON object. A credential in a field that is not for one is refused, whatever becomes of the field.
 pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<T, ApiError> {
     let bytes = read(request, payload, limits, "application/json").await?;
     // Otherwise the fields would be taken from an array, too, by their order.
@@ -45,7 +61,12 @@ pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Pa
     if bytes.windows(6).any(|part| part == b"\\u0000") && serde_json::from_slice(&bytes).is_ok_and(|value| holds_nul(&value)) {
         return Err(ApiError::invalid_request("the JSON body holds the character NUL"));
     }
-    serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_request(format!("the JSON body cannot be taken: {error}")))
+    let wrong = |error: serde_json::Error| ApiError::invalid_request(format!("the JSON body cannot be taken: {error}"));
+    // Where this does not parse, the other does not either, and says where.
+    if let Ok(body) = serde_json::from_slice(&bytes) {
+        refuse_secrets_in(&body)?;
+    }
+    serde_json::from_slice(&bytes).map_err(wrong)
 }
 
 fn holds_nul(value: &Value) -> bool {
@@ -67,8 +88,17 @@ pub(super) async fn optional_json<T: DeserializeOwned + Default>(request: &HttpR
 pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
 
 impl Form {
-    /// Reads a form.
+    /// Reads a form. A credential in a field that is not for one is refused, whatever becomes of the field.
     pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<Self, ApiError> {
+        let form = Self::read_credentials(request, payload, limits).await?;
+        let misplaced =
+            |(name, value): &&(String, Zeroizing<String>)| holds_secret(name) || !CREDENTIALS.contains(&name.as_str()) && holds_secret(value);
+        refuse_secrets(form.0.iter().filter(misplaced).map(|(name, _)| Cow::Borrowed(name.as_str())))?;
+        Ok(form)
+    }
+
+    /// Reads a form with which somebody signs in. Clients send their key in more fields than one, and nothing of it is stored as it is.
+    pub(super) async fn read_credentials(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<Self, ApiError> {
         let bytes = read(request, payload, limits, "application/x-www-form-urlencoded").await?;
         Self::parse(&bytes).ok_or_else(|| ApiError::invalid_request("the form cannot be read: it is not UTF-8, or holds the character NUL"))
     }

@@ -11,15 +11,16 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use ipnet::IpNet;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use url::form_urlencoded;
 
 use super::State;
 use super::body::{self, Form};
 use super::error::ApiError;
 use super::routes::{Needs, needs};
 use super::{cookie, dashboard};
-use crate::domain::api_key::without_keys;
 use crate::domain::audit::Origin;
 use crate::domain::id::RequestId;
+use crate::domain::secret_filter::{holds_secret, masked};
 use crate::service::{Caller, ManagementError, Propagation};
 
 /// How many nodes there are, and how many answer by a change, where an answer has no body (RFC 9651, section 3.2).
@@ -84,6 +85,12 @@ impl Call {
 
     /// Reads the parameters of the query. Unknown ones are refused by the types, so that a mistyped filter does not list everything.
     pub(super) async fn query<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        // Pages show what was looked for.
+        body::refuse_secrets(
+            form_urlencoded::parse(self.request.query_string().as_bytes())
+                .filter(|(name, value)| holds_secret(name) || holds_secret(value))
+                .map(|(name, _)| name),
+        )?;
         let read = web::Query::<T>::extract(&self.request).await;
         read.map(web::Query::into_inner).map_err(|error| ApiError::invalid_request(format!("the query cannot be read: {error}")))
     }
@@ -142,7 +149,7 @@ pub(super) fn origin(state: &State, request: &HttpRequest) -> Origin {
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     Origin {
         address: request.peer_addr().map(|peer| client_address(&state.trusted_proxies, peer.ip().to_canonical(), request)),
-        user_agent: user_agent.map(|text| without_keys(&text.chars().take(LONGEST).collect::<String>())),
+        user_agent: user_agent.map(|text| masked(text).chars().take(LONGEST).collect()),
         request_id: request.extensions().get::<RequestId>().copied(),
     }
 }

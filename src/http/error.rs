@@ -1,5 +1,6 @@
 //! Refusals and failures as RFC 9457 problem details: one table from the code of an error to its status, title and OAuth name.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::{Map, Value, json};
 
-use crate::domain::api_key::without_keys;
 use crate::domain::id::RequestId;
+use crate::domain::secret_filter::{holds_secret, masked};
 use crate::service::{AuthenticationError, LoginError, ManagementError, PasswordError, SigningError};
 use crate::store::StoreError;
 
@@ -55,6 +56,7 @@ pub const CODES: &[Row] = &[
     ("payload_too_large", 413, "Too large", "invalid_request"),
     ("unsupported_media_type", 415, "Wrong content type", "invalid_request"),
     ("validation_failed", 422, "A value is out of its range", "invalid_request"),
+    ("exchange_rate_limited", 429, "Too many exchanges", "temporarily_unavailable"),
     ("too_many_requests", 429, "Too many requests", "temporarily_unavailable"),
     ("internal_error", 500, "Internal error", "server_error"),
     ("not_implemented", 501, "Not implemented", "server_error"),
@@ -65,8 +67,26 @@ pub const CODES: &[Row] = &[
 /// Why a value of a body or a query was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FieldError {
-    pub(super) field: &'static str,
-    pub(super) detail: String,
+    field: Cow<'static, str>,
+    detail: String,
+}
+
+impl FieldError {
+    /// Its texts may repeat what was sent, and people paste keys where they do not belong.
+    pub(super) fn new(field: impl Into<Cow<'static, str>>, detail: &str) -> Self {
+        let field = field.into();
+        Self { field: if holds_secret(&field) { Cow::Borrowed("(left out)") } else { field }, detail: masked(detail).into_owned() }
+    }
+
+    /// The field.
+    pub(super) fn field(&self) -> &str {
+        &self.field
+    }
+
+    /// What is wrong with it.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
 }
 
 /// An answer that is not a success. What is `detail` may be seen by the caller, what is `internal` only by the log.
@@ -85,8 +105,9 @@ pub(super) struct ApiError {
 }
 
 impl ApiError {
+    /// `detail` may repeat what was sent, and people paste keys where they do not belong.
     pub(super) fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), internal: None, fields: Vec::new(), retry_after: 1, login: false, presented: true }
+        Self { code, detail: masked(&detail.into()).into_owned(), internal: None, fields: Vec::new(), retry_after: 1, login: false, presented: true }
     }
 
     pub(super) fn invalid_request(detail: impl Into<String>) -> Self {
@@ -172,9 +193,7 @@ impl ApiError {
         set("type", json!("about:blank"));
         set("title", json!(title));
         set("status", json!(status));
-        // It may repeat what was sent, and people paste keys where they do not belong.
-        let detail = without_keys(&self.detail);
-        set("detail", json!(detail));
+        set("detail", json!(self.detail));
         set("code", json!(code));
         set("request_id", json!(request_id));
         if !self.fields.is_empty() {
@@ -183,7 +202,7 @@ impl ApiError {
         }
         if self.login {
             set("error", json!(oauth));
-            set("error_description", json!(detail));
+            set("error_description", json!(self.detail));
         }
 
         let mut response = HttpResponse::build(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
@@ -240,7 +259,9 @@ impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
         let answer = from_use_case(error.code(), &error).at_login();
         match error {
-            LoginError::TooManyGuesses(wait) | LoginError::NotYetPublished(_, wait) => answer.retry_after(wait),
+            LoginError::TooManyGuesses(wait) | LoginError::TooManyExchanges(_, wait) | LoginError::NotYetPublished(_, wait) => {
+                answer.retry_after(wait)
+            }
             _ => answer,
         }
     }
@@ -258,10 +279,10 @@ impl From<AuthenticationError> for ApiError {
 impl From<ManagementError> for ApiError {
     fn from(error: ManagementError) -> Self {
         if let ManagementError::OutOfRange(field, why) = &error {
-            return Self::invalid_fields(vec![FieldError { field, detail: why.to_string() }]);
+            return Self::invalid_fields(vec![FieldError::new(*field, &why.to_string())]);
         }
         if let ManagementError::Password(why @ PasswordError::Common) = &error {
-            return Self::invalid_fields(vec![FieldError { field: "password", detail: why.to_string() }]);
+            return Self::invalid_fields(vec![FieldError::new("password", &why.to_string())]);
         }
         from_use_case(error.code(), &error)
     }

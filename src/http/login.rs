@@ -164,7 +164,7 @@ async fn exchange(
     browser: bool,
     receiver: impl FnOnce(Option<Receiver>) -> Result<Receiver, ApiError>,
 ) -> Result<Issued, ApiError> {
-    let mut form = Form::read(request, payload, state.limits).await?;
+    let mut form = Form::read_credentials(request, payload, state.limits).await?;
     let presented = presented(&mut form)?;
     let receiver = receiver(named_receiver(&mut form)?)?;
     let wish = LoginRequest { presented, receiver, scope: form.take("scope")?, browser, origin: origin(state, request) };

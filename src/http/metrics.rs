@@ -90,8 +90,9 @@ impl Metrics {
 pub(super) async fn metrics(state: Data<State>) -> Result<HttpResponse, ApiError> {
     state.metrics.view_age.set(state.follower.view_age().as_secs_f64());
     state.metrics.replacements.set(i64::try_from(state.store.replacements()).unwrap_or(i64::MAX));
+    let nodes = state.follower.nodes().await;
     state.metrics.lags.clear();
-    for (node, lag) in state.follower.nodes() {
+    for (node, lag) in nodes {
         state.metrics.lags.get_or_create(&OfNode { node: node.id.to_string(), url: node.url }).set(lag);
     }
     let mut text = String::new();

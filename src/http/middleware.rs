@@ -17,8 +17,8 @@ use super::State;
 use super::cookie::SetCookie;
 use super::dashboard::{error_page, is_page};
 use super::error::ApiError;
-use crate::domain::api_key::without_keys;
 use crate::domain::id::RequestId;
+use crate::domain::secret_filter::masked;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -34,7 +34,8 @@ pub(super) async fn every_request(request: ServiceRequest, next: Next<impl Messa
     let started = Instant::now();
     let id = RequestId::generate(state.sources.now(), state.sources.random());
     request.extensions_mut().insert(id);
-    let (method, path) = (request.method().clone(), without_keys(request.path()));
+    // Both are in the caller's hands: a method may be any word.
+    let (method, path) = (masked(request.method().as_str()).into_owned(), masked(request.path()).into_owned());
     // Its errors are told in the words of OAuth, too, wherever they come from.
     let exchange = path == "/auth/login" || path.ends_with("/api/v1/login");
     let told = |error: ApiError| if exchange { error.at_login() } else { error };
@@ -53,14 +54,14 @@ pub(super) async fn every_request(request: ServiceRequest, next: Next<impl Messa
     let response = match answer {
         Ok(Ok(response)) => response.map_into_boxed_body(),
         Ok(Err(error)) => {
-            tracing::error!(%method, path, error = %error, "not answered");
+            tracing::error!(method, path, error = %error, "not answered");
             return Err(error);
         }
         Err(_) => {
             // The request went down with its handler, so the answer is made by hand.
             let error = told(ApiError::timeout());
-            state.metrics.answered(method.as_str(), None, 503, Some(error.code()), started.elapsed());
-            tracing::error!(%method, path, internal = error.internal(), "not answered in time");
+            state.metrics.answered(&method, None, 503, Some(error.code()), started.elapsed());
+            tracing::error!(method, path, internal = error.internal(), "not answered in time");
             let response = finished(&state, alone(&error), id);
             return Err(actix_web::error::InternalError::from_response(error, response).into());
         }
@@ -86,15 +87,15 @@ pub(super) async fn every_request(request: ServiceRequest, next: Next<impl Messa
     }
     let status = response.status().as_u16();
     let took = started.elapsed();
-    state.metrics.answered(method.as_str(), route, status, code, took);
+    state.metrics.answered(&method, route, status, code, took);
     let milliseconds = took.as_secs_f64() * 1_000.0;
     if let Some(internal) = internal.as_ref().filter(|_| status == 503) {
         // An outage is told as an error once, by the store, and not with every request.
-        tracing::info!(%method, path, status, code, internal, milliseconds, "answered");
+        tracing::info!(method, path, status, code, internal, milliseconds, "answered");
     } else if let Some(internal) = internal {
-        tracing::error!(%method, path, status, code, internal, milliseconds, "failed");
+        tracing::error!(method, path, status, code, internal, milliseconds, "failed");
     } else {
-        tracing::info!(%method, path, status, code, milliseconds, "answered");
+        tracing::info!(method, path, status, code, milliseconds, "answered");
     }
     Ok(ServiceResponse::new(request, finished(&state, response, id)))
 }

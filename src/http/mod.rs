@@ -22,14 +22,16 @@ mod status_lists;
 mod well_known;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
 use middleware::every_request;
 
-use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Sessions, Signing, Sources, StatusPublisher, Traffic};
+use crate::service::{
+    AuditLog, Authenticator, Follower, Login, Management, Memory, RateLimiter, Sessions, Signing, Sources, StatusPublisher, Traffic,
+};
 use crate::store::Store;
 
 pub use connection::{ConnectionMetrics, ConnectionSettings, SEND_BUFFER, Stopping, serve};
@@ -54,8 +56,8 @@ pub struct State {
     pub audit_log: AuditLog,
     /// How many exchanges there were.
     pub traffic: Traffic,
-    /// How many reports of leaked keys an address may send; without this, reports are switched off.
-    pub reports: Option<DefaultKeyedRateLimiter<IpAddr>>,
+    /// How many reports of leaked keys an address may send a minute; without this, reports are switched off.
+    pub reports: Option<(NonZeroU32, RateLimiter<IpAddr>)>,
     /// Those whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The published keys.

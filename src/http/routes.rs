@@ -168,14 +168,14 @@ table! {
         GET service_accounts::list, may(Permission::SERVICE_ACCOUNTS_READ), "list; filters below",
             lists::<service_accounts::ServiceAccountBody>().query::<service_accounts::ListQuery>();
         POST service_accounts::create, may(Permission::SERVICE_ACCOUNTS_MANAGE),
-            "make: `name`, `description`?, `labels`?, `claims`?; `default_key`?, `expires_in_days`? (with `api_keys.manage`); `workspace` and `permissions`? (with `roles.manage` there)",
+            "make: `name`, `description`?, `labels`?, `claims`?, `exchanges_per_minute`?; `default_key`?, `expires_in_days`? (with `api_keys.manage`); `workspace` and `permissions`? (with `roles.manage` there)",
             makes::<service_accounts::CreatedBody>().takes::<service_accounts::CreateBody>().or(&["not_found", "name_taken"]);
     }
     "/api/v1/service_accounts/{account}" {
         GET service_accounts::get, may(Permission::SERVICE_ACCOUNTS_READ), "one",
             gives::<service_accounts::ServiceAccountBody>();
         PATCH service_accounts::change, may(Permission::SERVICE_ACCOUNTS_MANAGE),
-            "`name`, `description`, `active`, `labels`, `claims`; with `active: false`, `keep_credentials`?",
+            "`name`, `description`, `active`, `labels`, `claims`, `exchanges_per_minute`; with `active: false`, `keep_credentials`?",
             confirms::<service_accounts::ServiceAccountBody>().takes::<service_accounts::ChangeBody>().or(&["name_taken"]);
         DELETE service_accounts::delete, may(Permission::SERVICE_ACCOUNTS_MANAGE), "for good, with its keys and roles; `?keep_credentials=true`",
             ends().query::<service_accounts::DeletionQuery>();

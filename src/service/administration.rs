@@ -128,7 +128,7 @@ impl Administration {
             return Ok(account);
         }
         let description = "made by hourpass admin issue-key".to_owned();
-        let wanted = NewAccount { name, description, labels: Labels::default(), claims: CustomClaims::default() };
+        let wanted = NewAccount { name, description, labels: Labels::default(), claims: CustomClaims::default(), exchanges_per_minute: None };
         let mut tx = self.store.begin().await?;
         match self.management.insert_account(&mut tx, organization, wanted, Actor::operator(), Origin::default()).await {
             Ok(account) => {

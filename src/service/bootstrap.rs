@@ -70,6 +70,7 @@ impl Administration {
             description: "made at the first start".to_owned(),
             labels: Labels::default(),
             claims: CustomClaims::default(),
+            exchanges_per_minute: None,
         };
         let account = self.management.insert_account(&mut tx, organization.id, account, Actor::system(), Origin::default()).await?;
         let holder = FoundHolder { holder: Holder::ServiceAccount(account.id), target: Target::from(&account) };

@@ -1,5 +1,6 @@
 //! Follows the changes that other nodes make, says how far it has come, and waits for the others where somebody wants to know.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,8 @@ const PROVEN: Duration = Duration::from_secs(1);
 const PROVING: Duration = Duration::from_secs(2);
 /// How often it is looked whether the other nodes have confirmed.
 const CONFIRM_EVERY: Duration = Duration::from_millis(10);
+/// How long a list of the nodes is waited for.
+const LIST_FOR: Duration = Duration::from_millis(500);
 
 /// How many nodes are alive, and how many of them answer by a change already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,17 +41,19 @@ pub struct Follower {
     url: String,
     bound: Duration,
     confirm_wait: Duration,
-    /// The nodes as last seen, for the metrics.
+    /// The nodes as they were last listed, for the metrics.
     nodes: Arc<Mutex<Vec<Node>>>,
     /// Held while it is tried whether the database takes writes, so that many who ask try once.
     proving: Arc<tokio::sync::Mutex<()>>,
+    /// How many others were alive when they were last counted.
+    others: Arc<AtomicUsize>,
 }
 
 impl Follower {
     /// As node `id`, which listens at `url`. Looks at the changes at least four times within `bound`.
     #[must_use]
     pub fn new(store: Store, id: Uuid, url: String, bound: Duration, confirm_wait: Duration) -> Self {
-        Self { store, id, url, bound, confirm_wait, nodes: Arc::default(), proving: Arc::default() }
+        Self { store, id, url, bound, confirm_wait, nodes: Arc::default(), others: Arc::default(), proving: Arc::default() }
     }
 
     /// Follows until it is dropped.
@@ -63,7 +68,7 @@ impl Follower {
     pub async fn join(&self) -> Result<(), StoreError> {
         let node = self.node();
         self.store.beat(&node).await?;
-        self.look(node.applied).await;
+        self.count(node.applied).await?;
         Ok(())
     }
 
@@ -100,9 +105,13 @@ impl Follower {
         node.id == self.id
     }
 
-    /// The nodes as last seen, and by how many changes each was behind then.
-    #[must_use]
-    pub fn nodes(&self) -> Vec<(Node, i64)> {
+    /// The nodes, and by how many changes each is behind; as last seen if the database does not answer soon.
+    pub async fn nodes(&self) -> Vec<(Node, i64)> {
+        match timeout(LIST_FOR, self.store.list_nodes(self.alive())).await {
+            Ok(Ok(nodes)) => *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes,
+            Ok(Err(error)) => tracing::debug!(%error, "the other nodes cannot be listed"),
+            Err(_) => tracing::debug!("the other nodes cannot be listed in time"),
+        }
         let newest = self.store.changes().applied();
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.iter().map(|node| (node.clone(), newest.saturating_sub(node.applied).max(0))).collect()
@@ -111,33 +120,30 @@ impl Follower {
     /// Waits until all live nodes answer by everything that this one has changed so far, or for as long as the settings allow.
     pub async fn confirm(&self) -> Propagation {
         let wanted = self.store.changes().own();
+        let mut last = None;
         let confirming = timeout(self.confirm_wait, async {
             loop {
-                let seen = self.look(wanted).await;
-                if seen.confirmed == seen.live_nodes {
-                    return seen;
+                match self.count(wanted).await {
+                    Ok(seen) if seen.confirmed == seen.live_nodes => return seen,
+                    Ok(seen) => last = Some(seen),
+                    Err(error) => tracing::debug!(%error, "the other nodes cannot be asked for"),
                 }
                 sleep(CONFIRM_EVERY).await;
             }
         });
         match confirming.await {
             Ok(seen) => seen,
-            Err(_) => self.count(wanted),
+            // Nobody is known to have confirmed but this node.
+            Err(_) => last.unwrap_or_else(|| Propagation { live_nodes: 1 + self.others.load(Ordering::Relaxed), confirmed: 1 }),
         }
     }
 
-    async fn look(&self, wanted: i64) -> Propagation {
-        match self.store.list_nodes(self.alive()).await {
-            Ok(nodes) => *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = nodes,
-            Err(error) => tracing::debug!(%error, "the other nodes cannot be asked for"),
-        }
-        self.count(wanted)
-    }
-
-    fn count(&self, wanted: i64) -> Propagation {
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = || nodes.iter().filter(|node| node.id != self.id);
-        Propagation { live_nodes: 1 + others().count(), confirmed: 1 + others().filter(|node| node.applied >= wanted).count() }
+    /// Counts the live nodes, and those that answer by the changes up to `wanted`.
+    async fn count(&self, wanted: i64) -> Result<Propagation, StoreError> {
+        let (others, confirmed) = self.store.count_nodes(self.alive(), self.id, wanted).await?;
+        let number = |count: i64| usize::try_from(count).unwrap_or_default();
+        self.others.store(number(others), Ordering::Relaxed);
+        Ok(Propagation { live_nodes: 1 + number(others), confirmed: 1 + number(confirmed) })
     }
 
     /// For how long a node counts as alive that says nothing: beyond the bound it refuses by itself.

@@ -12,6 +12,7 @@ mod makers;
 mod management;
 mod memory;
 mod passwords;
+mod rate_limit;
 mod recorder;
 mod restoration;
 mod sessions;
@@ -34,7 +35,7 @@ pub use audit_log::{ActionFilter, AuditLog, EventQuery, Selection};
 pub use authentication::{AuthenticationError, Authenticator, Caller, Principal};
 pub use bootstrap::{FirstStart, generate_password};
 pub use follower::{Follower, Propagation};
-pub use login::{Cookie, Issued, Login, LoginError, LoginRequest, Presented, Receiver};
+pub use login::{Cookie, ExchangeLimit, Issued, Login, LoginError, LoginRequest, Presented, Receiver};
 pub use management::{
     AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, FirstAccess,
     HolderReference, Impact, Invitation, KeyChange, LeftBehindCount, Management, ManagementError, NewAccount, NewAssignment, NewGiven, NewKey,
@@ -43,6 +44,7 @@ pub use management::{
 };
 pub use memory::{Known, Memory, WorkspaceName};
 pub use passwords::{PasswordError, Passwords};
+pub use rate_limit::{Quota, RateLimiter};
 pub use recorder::{RecordError, Recorder};
 pub use restoration::{Declaration, Restoration, Restored};
 pub use sessions::Sessions;
@@ -50,7 +52,7 @@ pub use signing::{KeyInfo, NewSigningKey, Published, Rotated, RotatedBy, Signing
 pub use status::{StatusList, StatusLists, StatusPublisher, StatusRules};
 pub use traffic::{Counted, Span, Traffic};
 pub use upkeep::Upkeep;
-pub use usage::Usage;
+pub use usage::{Flushed, Usage};
 
 /// Where the present and randomness come from.
 #[derive(Clone)]

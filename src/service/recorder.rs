@@ -5,13 +5,10 @@
 //! the batches. Nothing waits for a batch to fill.
 
 use std::cell::RefCell;
-use std::sync::Arc;
 
 use tokio::runtime::{self, Handle};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Sources;
-use super::usage::Usage;
 use crate::domain::audit::Event;
 use crate::store::{EventWriter, Store, StoreError};
 
@@ -95,9 +92,9 @@ pub struct Recorder(mpsc::Sender<Waiting>);
 
 impl Recorder {
     /// A recorder, and the task that has to be run for it. The task ends when the last recorder is dropped and everything is written.
-    pub fn new(store: Store, usage: Arc<Usage>, sources: Sources) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(store: Store) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(sender), write_all(Writer { store, usage, sources, connection: None }, receiver))
+        (Self(sender), write_all(Writer { store, connection: None }, receiver))
     }
 
     /// Writes a record. When this returns `Ok`, it survives a crash and a power cut.
@@ -111,11 +108,9 @@ impl Recorder {
     }
 }
 
-/// Writes records, and what is due of the uses of keys with them.
+/// Writes records.
 struct Writer {
     store: Store,
-    usage: Arc<Usage>,
-    sources: Sources,
     /// Kept while records wait, and how many more batches it may be.
     connection: Option<(EventWriter, usize)>,
 }
@@ -166,25 +161,8 @@ impl Writer {
         results
     }
 
+    /// Writes them with one round trip.
     async fn write(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        let now = self.sources.now();
-        let due = self.usage.due_for_a_ride(now);
-        if due.is_empty() {
-            return self.write_alone(events).await;
-        }
-        self.connection = None;
-        let mut tx = self.store.begin().await?;
-        tx.insert_events(events).await?;
-        let ride = Usage::ride(&mut tx, &due).await?;
-        tx.commit().await?;
-        if ride {
-            self.usage.rode(&due, now);
-        }
-        Ok(())
-    }
-
-    /// Writes them with one round trip, where nothing rides along.
-    async fn write_alone(&mut self, events: &[Event]) -> Result<(), StoreError> {
         let (mut connection, turns) = match self.connection.take() {
             Some(kept) => kept,
             None => (self.store.event_writer().await?, TURNS),

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::usage::Usage;
+use super::usage::{Flushed, Usage};
 use super::{Restoration, Signing, SigningError, Sources};
 use crate::domain::time::Timestamp;
 use crate::store::{Store, StoreError};
 
 /// How often uses are written.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
+/// At a stop, how long accounts that somebody is just changing are left alone.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked whether the database has gone back.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 /// How often the marks are synced.
@@ -51,7 +53,7 @@ impl Upkeep {
 
     /// Does its work until it is dropped. Pruning much takes a while, and nothing else waits for it.
     pub async fn run(&self) {
-        let flushing = every(FLUSH_EVERY, || self.flush(false));
+        let flushing = every(FLUSH_EVERY, || async { self.flush(false).await.map(drop) });
         let pruning = every(PRUNE_EVERY, || async { self.prune().await.map(drop) });
         let forgetting = every(PRUNE_EVERY, || async { self.forget_sessions().await.map(drop) });
         let turning = every(TURN_EVERY, || self.take_turns());
@@ -81,8 +83,22 @@ impl Upkeep {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn flush(&self, everything: bool) -> Result<(), StoreError> {
-        self.usage.flush(self.sources.now(), everything).await.map(drop)
+    pub async fn flush(&self, everything: bool) -> Result<Flushed, StoreError> {
+        self.usage.flush(self.sources.now(), everything).await
+    }
+
+    /// Writes all uses of keys, for a stop. What cannot be written because somebody is just changing its account is tried again, so this ends only when nothing waits.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn flush_all(&self) -> Result<(), StoreError> {
+        loop {
+            self.flush(true).await?;
+            if self.usage.waiting() == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        }
     }
 
     /// Deletes the audit events that are too old, a batch at a time. Returns how many.

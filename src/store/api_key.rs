@@ -8,7 +8,7 @@ use super::status::NewGrant;
 use super::{Db, Ended, Engine, Maker, Store, StoreError, Tx};
 use crate::domain::api_key::ApiKeyHash;
 use crate::domain::claims::PrincipalType;
-use crate::domain::entity::{ApiKey, KeyDetails, KeyValue, LastUse};
+use crate::domain::entity::{ApiKey, KeyDetails, KeyValue};
 use crate::domain::id::{ApiKeyId, KeyValueId, OrganizationId, Reference, ServiceAccountId, SessionId};
 use crate::domain::name::Name;
 use crate::domain::time::Timestamp;
@@ -69,10 +69,6 @@ statements! {
     FIND_BY_NAME = select_details!("k.name = $2");
     UPDATE = "UPDATE api_keys SET name = $2, active = $3, compromised_at = $4 WHERE id = $1";
     UPDATE_VALUE = "UPDATE api_key_values SET grant_id = $2, expires_at = $3, retained_until = $4 WHERE id = $1";
-    SET_KEY_LAST_USE = "UPDATE api_keys SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
-                        WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
-    SET_LAST_USE = "UPDATE api_key_values SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
-                    WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
     RETIRE_HASHES = "INSERT INTO retired_key_hashes (hash, retired_at) SELECT hash, $2 FROM api_key_values WHERE api_key_id = $1";
     RETIRE_RETAINED_HASH = "INSERT INTO retired_key_hashes (hash, retired_at) SELECT hash, $2 FROM api_key_values \
                             WHERE api_key_id = $1 AND retained_until IS NOT NULL";
@@ -409,24 +405,6 @@ impl Tx {
             on!(Engine, &mut self.engine, |tx| sqlx::query(SET_GRANT).bind(id).bind(grant.0).execute(&mut **tx).await.map(drop))?;
             let ends_at = [expires_at, retained_until].into_iter().flatten().min().map(Timestamp::from_micros);
             self.add_status(NewGrant { id: grant, ends_at, outlived: true }, now).await?;
-        }
-        Ok(())
-    }
-
-    /// Notes a use of a key by one of its values, if it is later than the one noted.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn set_key_last_use(&mut self, key: ApiKeyId, value: KeyValueId, last: &LastUse) -> Result<(), StoreError> {
-        for (sql, id) in [(SET_KEY_LAST_USE, key.0), (SET_LAST_USE, value.0)] {
-            on!(Engine, &mut self.engine, |tx| sqlx::query(sql)
-                .bind(id)
-                .bind(last.at.as_micros())
-                .bind(last.address.as_deref())
-                .bind(last.user_agent.as_deref())
-                .execute(&mut **tx)
-                .await
-                .map(drop))?;
         }
         Ok(())
     }

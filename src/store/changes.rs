@@ -3,7 +3,7 @@
 //! What is held was read when this node had followed the log up to some position; it counts as long as nothing later is known to have changed of what it is about. So a read that
 //! began before a change and ends after it never brings the old state back, wherever the change was made.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -22,10 +22,13 @@ statements! {
     NEWEST = "SELECT COALESCE(max(position), 0) FROM changes";
     LAST = "SELECT position, subject, at FROM changes ORDER BY position DESC LIMIT 1";
     LIST = "SELECT position, subject, at FROM changes WHERE position >= $1 ORDER BY position LIMIT $2";
-    // Measured from the newest, so that no clock but the database's own is asked.
-    TRIM = "DELETE FROM changes WHERE at < (SELECT max(at) FROM changes) - $1 AND position < (SELECT max(position) FROM changes)";
+    // Measured from the newest, so that no clock but the database's own is asked. At most $2 of them, which are the first, so that nobody waits for long.
+    TRIM = "DELETE FROM changes WHERE position IN (SELECT position FROM changes ORDER BY position LIMIT $2) \
+            AND at < (SELECT at FROM changes ORDER BY position DESC LIMIT 1) - $1 AND position < (SELECT max(position) FROM changes)";
     BEAT = "INSERT INTO nodes (id, url, applied) VALUES ($1, $2, $3) \
             ON CONFLICT (id) DO UPDATE SET applied = excluded.applied, heartbeat_at = excluded.heartbeat_at";
+    COUNT_NODES = "SELECT count(*), count(CASE WHEN applied >= $3 THEN 1 END) FROM nodes \
+                   WHERE heartbeat_at >= (SELECT max(heartbeat_at) FROM nodes) - $1 AND id <> $2";
     LIST_NODES = "SELECT id, url, applied, (SELECT max(heartbeat_at) FROM nodes) - heartbeat_at AS silent FROM nodes WHERE heartbeat_at >= (SELECT max(heartbeat_at) FROM nodes) - $1 ORDER BY id";
     TRIM_NODES = "DELETE FROM nodes WHERE heartbeat_at < (SELECT max(heartbeat_at) FROM nodes) - $1";
     DELETE_NODE = "DELETE FROM nodes WHERE id = $1";
@@ -35,8 +38,10 @@ statements! {
 const REMEMBERED: Duration = Duration::from_mins(15);
 /// How often it is looked for changes that are not announced.
 const UNANNOUNCED: Duration = Duration::from_millis(250);
-/// From how many subjects on it is looked for those that can be forgotten.
-const MANY: usize = 10_000;
+/// How many subjects are forgotten at most for each one that is learned of, so that nobody waits for long. More than one, so that their number shrinks.
+const FORGOTTEN_EACH: usize = 4;
+/// How many changes are deleted by one statement.
+const TRIM_BATCH: i64 = 1_000;
 
 /// Noted as changed when everything changed: a restored database begins a new epoch.
 pub(super) const EVERYTHING: Uuid = Uuid::max();
@@ -105,6 +110,8 @@ struct Known {
     own: i64,
     /// Where something last changed of whom, and when this node learned of it.
     subjects: HashMap<Uuid, (i64, Instant)>,
+    /// The same in the order in which this node learned of them: for whom more changed since, it is out of date.
+    learned: VecDeque<(Instant, Uuid)>,
     /// When the last look at the log began that came to its end.
     viewed: Instant,
 }
@@ -112,7 +119,16 @@ struct Known {
 impl Changes {
     #[expect(clippy::disallowed_methods, reason = "the age of a view is measured on the monotonic clock, and no rule of the domain depends on it")]
     fn new(applied: i64) -> Self {
-        let known = Known { generation: 0, applied, last: None, floor: 0, own: 0, subjects: HashMap::new(), viewed: Instant::now() };
+        let known = Known {
+            generation: 0,
+            applied,
+            last: None,
+            floor: 0,
+            own: 0,
+            subjects: HashMap::new(),
+            learned: VecDeque::new(),
+            viewed: Instant::now(),
+        };
         let hearing = AtomicBool::new(false);
         Self(Arc::new(Shared { known: RwLock::new(known), marks: RwLock::default(), woken: Notify::new(), advanced: Notify::new(), hearing }))
     }
@@ -311,9 +327,7 @@ impl Changes {
             }
             known.viewed = known.viewed.max(began);
         }
-        if known.subjects.len() > MANY {
-            known.subjects.retain(|_, (_, learned)| began.saturating_duration_since(*learned) < REMEMBERED);
-        }
+        known.forget(began, FORGOTTEN_EACH * (found.len() + 1));
         drop(known);
         if !found.is_empty() {
             self.raise_marks(applied, 0);
@@ -326,15 +340,30 @@ impl Known {
         self.generation += 1;
         (self.applied, self.own, self.floor, self.last) = (applied, 0, 0, None);
         self.subjects.clear();
+        self.learned.clear();
     }
 
     fn note(&mut self, subject: Uuid, position: i64, now: Instant) {
         if subject == EVERYTHING {
             self.floor = self.floor.max(position);
         }
-        let entry = self.subjects.entry(subject).or_insert((position, now));
-        if entry.0 < position {
-            *entry = (position, now);
+        if self.subjects.get(&subject).is_none_or(|(known, _)| *known < position) {
+            self.subjects.insert(subject, (position, now));
+            self.learned.push_back((now, subject));
+        }
+    }
+
+    /// Forgets at most `most` subjects that this node learned of long before `now`. Looks at no others.
+    fn forget(&mut self, now: Instant, most: usize) {
+        for _ in 0..most {
+            let Some((learned, subject)) = self.learned.front().copied() else { return };
+            if now.saturating_duration_since(learned) < REMEMBERED {
+                return;
+            }
+            self.learned.pop_front();
+            if self.subjects.get(&subject).is_some_and(|(_, last)| *last == learned) {
+                self.subjects.remove(&subject);
+            }
         }
     }
 }
@@ -439,6 +468,15 @@ impl Store {
         on!(Db, &self.read, |pool| sqlx::query_as(LIST_NODES).bind(micros(within)).fetch_all(pool).await).map_err(StoreError::from)
     }
 
+    /// Counts the nodes other than `this` that said so within this time before the last that did, and those of them that have followed the changes up to `applied`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn count_nodes(&self, within: Duration, this: Uuid, applied: i64) -> Result<(i64, i64), StoreError> {
+        on!(Db, &self.read, |pool| sqlx::query_as(COUNT_NODES).bind(micros(within)).bind(this).bind(applied).fetch_one(pool).await)
+            .map_err(StoreError::from)
+    }
+
     /// Forgets a node that stops.
     ///
     /// # Errors
@@ -452,10 +490,18 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn trim_changes(&self, older: Duration) -> Result<(), StoreError> {
-        for sql in [TRIM, TRIM_NODES] {
-            on!(Db, self.beside(), |pool| sqlx::query(sql).bind(micros(older)).execute(pool).await.map(drop))?;
+        loop {
+            let done = on!(Db, self.beside(), |pool| sqlx::query(TRIM)
+                .bind(micros(older))
+                .bind(TRIM_BATCH)
+                .execute(pool)
+                .await
+                .map(|it| it.rows_affected()))?;
+            if done < TRIM_BATCH.unsigned_abs() {
+                break;
+            }
         }
-        Ok(())
+        on!(Db, self.beside(), |pool| sqlx::query(TRIM_NODES).bind(micros(older)).execute(pool).await.map(drop)).map_err(StoreError::from)
     }
 }
 
@@ -503,6 +549,28 @@ mod tests {
         let position = changes.position();
         changes.apply(&[change(500, TWO)], Instant::now() + REMEMBERED, true);
         assert!(!changes.hold(position, &[ONE]) && changes.hold(changes.position(), &[ONE]));
+    }
+
+    #[test]
+    fn a_subject_is_forgotten_some_time_after_its_last_change_and_not_before() {
+        let (changes, start) = (Changes::new(10), Instant::now());
+        let later = start + REMEMBERED / 2;
+        changes.apply(&[change(11, ONE), change(12, TWO)], start, true);
+        changes.apply(&[change(13, ONE)], later, true);
+        changes.apply(&[], start + REMEMBERED, true);
+        let subjects = |changes: &Changes| changes.read().subjects.keys().copied().collect::<BTreeSet<_>>();
+        assert_eq!(subjects(&changes), BTreeSet::from([ONE]));
+        changes.apply(&[], later + REMEMBERED, true);
+        assert!(subjects(&changes).is_empty() && changes.read().learned.is_empty());
+    }
+
+    #[test]
+    fn few_subjects_are_forgotten_at_once_and_more_than_are_learned_of() {
+        let (changes, start) = (Changes::new(0), Instant::now());
+        let many: Vec<_> = (1..=1_000).map(|number| change(number, Uuid::from_u128(number.unsigned_abs().into()))).collect();
+        changes.apply(&many, start, true);
+        changes.apply(&[change(1_001, ONE)], start + REMEMBERED, true);
+        assert_eq!(changes.read().subjects.len(), 1_000 - 2 * FORGOTTEN_EACH + 1);
     }
 
     #[test]

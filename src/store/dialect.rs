@@ -1,5 +1,6 @@
 //! Where the two engines differ: opening, beginning, migrating.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -8,11 +9,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Acquire, Connection, SqlitePool};
 use url::Url;
+use uuid::Uuid;
 
+use super::last_use::Table;
 use super::status::NewGrant;
 
 use super::last_write::LastWrite;
@@ -20,7 +24,8 @@ use super::lock::{self, Entered};
 use super::mark::{self, DatabaseFile, Said};
 use super::write_ahead_log::{self, Log};
 use super::{Changes, DatabaseLock, Db, Engine, OpenMode, PostgresOptions, Store, StoreError, Tx, copy, existing, postgres};
-use crate::domain::id::OrganizationId;
+use crate::domain::entity::LastUse;
+use crate::domain::id::{OrganizationId, ServiceAccountId};
 use crate::domain::time::Timestamp;
 
 pub(super) static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -300,21 +305,84 @@ pub(super) async fn listen(watch: &Db, changes: &Changes) -> Result<(), StoreErr
     watch.listen(CHANGES_CHANNEL, changes).await
 }
 
-/// Begins a part of a transaction that may fail without the rest. On PostgreSQL it waits for nobody's lock for long; on SQLite there is none to wait for.
-pub(super) async fn begin_attempt(tx: &mut Tx) -> Result<(), StoreError> {
-    on!(Engine, &mut tx.engine, |tx| sqlx::query("SAVEPOINT attempt").execute(&mut **tx).await.map(drop))?;
-    if let Engine::Postgres(tx) = &mut tx.engine {
-        sqlx::query("SET LOCAL lock_timeout = '10ms'").execute(&mut **tx).await?;
+/// Keeps others from changing these accounts, without waiting for anybody who is just doing so. Returns those that somebody else holds. On SQLite a transaction is alone anyway.
+pub(super) async fn lock_accounts(tx: &mut Tx, accounts: &BTreeSet<ServiceAccountId>) -> Result<BTreeSet<ServiceAccountId>, StoreError> {
+    let Engine::Postgres(tx) = &mut tx.engine else { return Ok(BTreeSet::new()) };
+    // Whoever changes a key or a value has locked its account first. Should somebody not, they are not waited for long either.
+    sqlx::query("SET LOCAL lock_timeout = '100ms'").execute(&mut **tx).await?;
+    let ids = |accounts: &BTreeSet<ServiceAccountId>| accounts.iter().map(|id| id.0).collect::<Vec<_>>();
+    let locked: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM service_accounts WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED")
+        .bind(ids(accounts))
+        .fetch_all(&mut **tx)
+        .await?;
+    let mut missed = accounts.clone();
+    for id in locked {
+        missed.remove(&ServiceAccountId(id));
     }
-    Ok(())
+    if missed.is_empty() {
+        return Ok(missed);
+    }
+    // Of those that were not locked, the ones that are gone are nobody's.
+    let busy: Vec<Uuid> = sqlx::query_scalar("SELECT id FROM service_accounts WHERE id = ANY($1)").bind(ids(&missed)).fetch_all(&mut **tx).await?;
+    Ok(busy.into_iter().map(ServiceAccountId).collect())
 }
 
-/// Ends the part that [`begin_attempt`] began: keeps what it did, or not.
-pub(super) async fn end_attempt(tx: &mut Tx, keep: bool) -> Result<(), StoreError> {
-    if !keep {
-        on!(Engine, &mut tx.engine, |tx| sqlx::query("ROLLBACK TO SAVEPOINT attempt").execute(&mut **tx).await.map(drop))?;
+macro_rules! set_last_uses {
+    ($table:literal, $uses:literal) => {
+        concat!(
+            "UPDATE ",
+            $table,
+            " AS t SET last_used_at = u.at, last_used_address = u.address, last_used_user_agent = u.user_agent FROM ",
+            $uses,
+            " WHERE t.id = u.id AND (t.last_used_at IS NULL OR t.last_used_at < u.at)"
+        )
+    };
+}
+
+macro_rules! set_last_uses_sqlite {
+    ($table:literal) => {
+        // An array of [id, at, address, user_agent]: one parameter, however many there are. JSON has no bytes, so the id is in hexadecimal.
+        set_last_uses!(
+            $table,
+            "(SELECT unhex(value ->> 0) AS id, value ->> 1 AS at, value ->> 2 AS address, value ->> 3 AS user_agent FROM json_each($1)) AS u"
+        )
+    };
+}
+
+macro_rules! set_last_uses_postgres {
+    ($table:literal) => {
+        set_last_uses!($table, "UNNEST($1::uuid[], $2::bigint[], $3::text[], $4::text[]) AS u (id, at, address, user_agent)")
+    };
+}
+
+/// Notes the last uses of rows of one table, where they are later than those noted.
+pub(super) async fn set_last_uses(tx: &mut Tx, table: Table, rows: &[(Uuid, &LastUse)]) -> Result<(), StoreError> {
+    match &mut tx.engine {
+        Engine::Sqlite(tx) => {
+            let sql = match table {
+                Table::Accounts => set_last_uses_sqlite!("service_accounts"),
+                Table::Keys => set_last_uses_sqlite!("api_keys"),
+                Table::Values => set_last_uses_sqlite!("api_key_values"),
+            };
+            let row = |(id, last): &(Uuid, &LastUse)| json!([id.simple().to_string(), last.at.as_micros(), last.address, last.user_agent]);
+            let rows = Value::Array(rows.iter().map(row).collect());
+            sqlx::query(sql).bind(rows.to_string()).execute(&mut **tx).await?;
+        }
+        Engine::Postgres(tx) => {
+            let sql = match table {
+                Table::Accounts => set_last_uses_postgres!("service_accounts"),
+                Table::Keys => set_last_uses_postgres!("api_keys"),
+                Table::Values => set_last_uses_postgres!("api_key_values"),
+            };
+            sqlx::query(sql)
+                .bind(rows.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+                .bind(rows.iter().map(|(_, last)| last.at.as_micros()).collect::<Vec<_>>())
+                .bind(rows.iter().map(|(_, last)| last.address.as_deref()).collect::<Vec<_>>())
+                .bind(rows.iter().map(|(_, last)| last.user_agent.as_deref()).collect::<Vec<_>>())
+                .execute(&mut **tx)
+                .await?;
+        }
     }
-    on!(Engine, &mut tx.engine, |tx| sqlx::query("RELEASE SAVEPOINT attempt").execute(&mut **tx).await.map(drop))?;
     Ok(())
 }
 

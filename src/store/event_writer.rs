@@ -10,9 +10,11 @@ use sqlx::{Arguments, Sqlite, SqliteConnection};
 
 use super::{Db, Engine, Pg, PgSession, Store, StoreError, Tx};
 use crate::domain::audit::Event;
+use crate::domain::secret_filter::{masked, masked_json};
 use crate::domain::time::Timestamp;
 
-/// The values of an event, in the order of [`INSERT`], each given to `$add`.
+/// The values of an event, in the order of [`INSERT`], each given to `$add`. Texts that came from outside go through the filter of credentials, as a last line of defence: nothing else
+/// adds events.
 macro_rules! values {
     ($event:ident, $add:ident) => {
         $add!($event, Some($event.id.0));
@@ -20,21 +22,21 @@ macro_rules! values {
         $add!($event, Some($event.occurred_at.as_micros()));
         $add!($event, Some($event.actor.kind));
         $add!($event, $event.actor.id);
-        $add!($event, Some($event.actor.name.as_str()));
+        $add!($event, Some(masked(&$event.actor.name)));
         $add!($event, $event.actor.api_key_id.map(|id| id.0));
         $add!($event, $event.actor.session_id.map(|id| id.0));
         $add!($event, Some($event.action.as_str()));
         $add!($event, Some($event.action.resource()));
         $add!($event, Some($event.target.kind));
         $add!($event, $event.target.id);
-        $add!($event, Some($event.target.name.as_str()));
+        $add!($event, Some(masked(&$event.target.name)));
         $add!($event, Some($event.outcome.as_str()));
         $add!($event, $event.outcome.reason());
         $add!($event, $event.origin.address.map(|address| address.to_string()));
-        $add!($event, $event.origin.user_agent.as_deref());
+        $add!($event, $event.origin.user_agent.as_deref().map(masked));
         $add!($event, $event.origin.request_id.map(|id| id.0));
         $add!($event, $event.token_expires_at.map(Timestamp::as_micros));
-        $add!($event, $event.details.as_ref().map(ToString::to_string));
+        $add!($event, $event.details.as_ref().map(masked_json));
     };
 }
 

@@ -85,6 +85,7 @@ mod former_name;
 mod invitation;
 mod key_credential;
 mod label;
+mod last_use;
 mod last_write;
 mod lock;
 mod maker;
@@ -125,6 +126,7 @@ pub use epoch::{Epoch, Evidence, RecentKey};
 pub use error::StoreError;
 pub use event_writer::EventWriter;
 pub use invitation::StoredInvitation;
+pub use last_use::KeyUse;
 pub use lock::DatabaseLock;
 pub use maker::{LeftBehind, LeftKey, MadeBy, Maker, Root};
 pub use mark::HighWater;
@@ -354,22 +356,6 @@ impl Tx {
         self.changes.raise_marks(position, self.index);
         self.changes.confirm_own(position);
         Ok(())
-    }
-
-    /// Begins a part that may fail without the rest: where a row is locked by somebody else, at once.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn begin_attempt(&mut self) -> Result<(), StoreError> {
-        dialect::begin_attempt(self).await
-    }
-
-    /// Ends that part: keeps what it did, or not.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn end_attempt(&mut self, keep: bool) -> Result<(), StoreError> {
-        dialect::end_attempt(self, keep).await
     }
 
     /// Notes that a status index was given out.

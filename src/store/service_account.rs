@@ -1,5 +1,7 @@
 //! Service accounts.
 
+use std::num::NonZeroU32;
+
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -16,7 +18,8 @@ macro_rules! service_account_columns {
         "a.id AS account_id, a.organization_id AS account_organization_id, a.name AS account_name, a.description AS account_description, \
          a.active AS account_active, a.created_at AS account_created_at, a.last_used_at AS account_last_used_at, \
          a.last_used_address AS account_last_used_address, a.last_used_user_agent AS account_last_used_user_agent, \
-         a.labels AS account_labels, a.claims AS account_claims, a.next_key_expires_at AS account_next_key_expires_at"
+         a.labels AS account_labels, a.claims AS account_claims, a.next_key_expires_at AS account_next_key_expires_at, \
+         a.exchanges_per_minute AS account_exchanges_per_minute"
     };
 }
 pub(super) use service_account_columns;
@@ -47,8 +50,8 @@ macro_rules! list {
 }
 
 statements! {
-    INSERT = "INSERT INTO service_accounts (id, organization_id, name, description, active, created_at, labels, claims) \
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    INSERT = "INSERT INTO service_accounts (id, organization_id, name, description, active, created_at, labels, claims, exchanges_per_minute) \
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     FIND_BY_ID = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.id = $2");
     FIND_BY_NAME = concat!("SELECT ", service_account_columns!(), " FROM service_accounts a WHERE a.organization_id = $1 AND a.name = $2");
     COUNT = "SELECT count(*) FROM service_accounts WHERE organization_id = $1";
@@ -69,9 +72,7 @@ statements! {
                         WHERE k.service_account_id = $1 AND k.active AND v.retained_until IS NULL AND v.expires_at > $2";
     // Changes nothing, and makes others who would change the account wait. PostgreSQL has FOR UPDATE for it, SQLite has not.
     LOCK = "UPDATE service_accounts SET active = active WHERE organization_id = $1 AND id = $2";
-    UPDATE = "UPDATE service_accounts SET name = $2, description = $3, active = $4, labels = $5, claims = $6 WHERE id = $1";
-    SET_LAST_USE = "UPDATE service_accounts SET last_used_at = $2, last_used_address = $3, last_used_user_agent = $4 \
-                    WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)";
+    UPDATE = "UPDATE service_accounts SET name = $2, description = $3, active = $4, labels = $5, claims = $6, exchanges_per_minute = $7 WHERE id = $1";
     // What the filter on expiry looks at: a list must not look into all keys of all accounts.
     SET_NEXT_EXPIRY = "UPDATE service_accounts SET next_key_expires_at = (SELECT min(v.expires_at) FROM api_keys k \
                        JOIN api_key_values v ON v.api_key_id = k.id AND v.retained_until IS NULL \
@@ -100,6 +101,7 @@ pub(super) struct ServiceAccountRow {
     #[sqlx(try_from = "String")]
     account_claims: CustomClaims,
     account_next_key_expires_at: Option<i64>,
+    account_exchanges_per_minute: Option<i64>,
 }
 
 impl From<ServiceAccountRow> for ServiceAccount {
@@ -115,6 +117,7 @@ impl From<ServiceAccountRow> for ServiceAccount {
             created_at: Timestamp::from_micros(row.account_created_at),
             last_use: last_use(row.account_last_used_at, row.account_last_used_address, row.account_last_used_user_agent),
             next_key_expires_at: row.account_next_key_expires_at.map(Timestamp::from_micros),
+            exchanges_per_minute: row.account_exchanges_per_minute.and_then(|most| u32::try_from(most).ok()).and_then(NonZeroU32::new),
         }
     }
 }
@@ -270,6 +273,7 @@ impl Tx {
             .bind(account.created_at.as_micros())
             .bind(account.labels.to_json())
             .bind(account.claims.to_json())
+            .bind(account.exchanges_per_minute.map(|most| i64::from(most.get())))
             .execute(&mut **tx)
             .await
             .map(drop))?;
@@ -302,6 +306,7 @@ impl Tx {
             .bind(account.active)
             .bind(account.labels.to_json())
             .bind(account.claims.to_json())
+            .bind(account.exchanges_per_minute.map(|most| i64::from(most.get())))
             .execute(&mut **tx)
             .await
             .map(drop))?;
@@ -330,21 +335,5 @@ impl Tx {
     pub async fn set_next_key_expiry(&mut self, id: ServiceAccountId) -> Result<(), StoreError> {
         self.note_change(id.0);
         on!(Engine, &mut self.engine, |tx| sqlx::query(SET_NEXT_EXPIRY).bind(id.0).execute(&mut **tx).await.map(drop)).map_err(StoreError::from)
-    }
-
-    /// Notes a use, if it is later than the one noted.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn set_service_account_last_use(&mut self, id: ServiceAccountId, last: &LastUse) -> Result<(), StoreError> {
-        on!(Engine, &mut self.engine, |tx| sqlx::query(SET_LAST_USE)
-            .bind(id.0)
-            .bind(last.at.as_micros())
-            .bind(last.address.as_deref())
-            .bind(last.user_agent.as_deref())
-            .execute(&mut **tx)
-            .await
-            .map(drop))
-        .map_err(StoreError::from)
     }
 }

@@ -60,6 +60,10 @@ impl TestApp {
         Self { url, database, clock, store, admin, first_start, upkeep, memory, sources, _stop: stop }
     }
 
+    pub fn random(&self) -> &dyn hourpass::domain::random::Random {
+        self.sources.random()
+    }
+
     /// Another server on the same database, as its configuration would make it.
     pub async fn build_another(&self, settings: &[(&str, &str)]) -> Result<Application, hourpass::app::StartError> {
         Application::build(configure(&self.database, &self.database.url, settings), self.sources.clone()).await

@@ -178,7 +178,7 @@ pub(crate) async fn explain(mut call: Call) -> Result<Json<ExplainAnswer>, ApiEr
     let (workspace, project) = (reference(sent.workspace.as_deref()), reference(sent.project.as_deref()));
     let query = CredentialQuery { credential, workspace, project, permission };
     let (keys, issuer) = (call.state.signing.keys().await?, call.state.issuer.as_str());
-    let answer = call.state.management.explain(&call.caller, &keys, issuer, query).await?;
+    let answer = call.state.management.explain(&call.caller, &keys, issuer, call.state.login.exchange_limit(), query).await?;
     let CredentialAnswer { works, code, detail, kind, principal, api_key_id, audience, sources } = answer;
     let (principal_type, principal_id, principal) = principal.map_or((None, None, None), |it| (Some(it.kind), it.id, Some(it.name)));
     let sources = sources.into_iter().map(Source::from).collect();

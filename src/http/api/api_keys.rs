@@ -2,7 +2,6 @@
 
 use actix_web::web::{Data, Json, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use governor::clock::{Clock, DefaultClock};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -21,7 +20,7 @@ use crate::domain::entity::KeyDetails;
 use crate::domain::id::{ApiKeyId, Reference, ServiceAccountId};
 use crate::domain::name::{Invalid, Name};
 use crate::domain::time::Timestamp;
-use crate::service::{KeyChange, NewKey, NewKeyValue, Rotation};
+use crate::service::{KeyChange, NewKey, NewKeyValue, Quota, Rotation};
 use crate::store::KeyFilter;
 
 /// The first characters of an imported key, by which people recognise it, may be so many: more would give the key away.
@@ -29,9 +28,6 @@ const LONGEST_HINT: usize = 12;
 
 /// In place of them, where they are not known.
 pub(in crate::http) const IMPORTED: &str = "(imported)";
-
-/// Addresses with more than this many others are forgotten when their minute is over, so that a flood from everywhere does not fill the memory.
-const REMEMBERED_REPORTERS: usize = 10_000;
 
 /// An API key to be made; with `sha256`, one of another system to be imported.
 #[derive(Deserialize, ToSchema)]
@@ -336,15 +332,11 @@ pub(crate) async fn impact(call: Call, path: Path<(String, String)>) -> Result<J
 
 /// Whoever holds a leaked key ends it by presenting it.
 pub(crate) async fn report(state: Data<State>, request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let Some(reports) = &state.reports else {
+    let Some((most, reports)) = &state.reports else {
         return Err(ApiError::new("not_found", "this server does not take reports of leaked keys; tell its administrator"));
     };
     let origin = origin(&state, &request);
-    if reports.len() > REMEMBERED_REPORTERS {
-        reports.retain_recent();
-    }
-    if let Some(Err(wait)) = origin.network().map(|network| reports.check_key(&network)) {
-        let wait = wait.wait_time_from(DefaultClock::default().now());
+    if let Some(Err(wait)) = origin.network().map(|network| reports.check(&network, Quota::per_minute(*most), state.sources.now())) {
         return Err(ApiError::new("too_many_requests", "too many reports from your address; try again later").retry_after(wait));
     }
     let ReportBody { key } = body::json(&request, payload, state.limits).await?;

@@ -1,13 +1,14 @@
 //! Values of bodies and queries, checked field by field, so that an answer names all that is wrong at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::super::error::{ApiError, FieldError};
 use crate::domain::attributes::{CustomClaims, Labels};
-use crate::domain::entity::KeyPolicy;
+use crate::domain::entity::{KeyPolicy, MOST_EXCHANGES_A_MINUTE};
 use crate::domain::name::Invalid;
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
@@ -19,7 +20,7 @@ pub(crate) struct Fields(Vec<FieldError>);
 impl Fields {
     /// The value, or nothing and a note of why.
     pub(crate) fn check<T>(&mut self, field: &'static str, value: Result<T, Invalid>) -> Option<T> {
-        value.map_err(|why| self.0.push(FieldError { field, detail: why.to_string() })).ok()
+        value.map_err(|why| self.0.push(FieldError::new(field, &why.to_string()))).ok()
     }
 
     /// The same for a value that may be left out.
@@ -44,6 +45,19 @@ impl Fields {
             Some(Some(days)) => {
                 let wrong = || Invalid(format!("must be a number from 1 to {}, or null for no limit", KeyPolicy::LIMIT));
                 self.check(field, valid(days).ok_or_else(wrong)).map(Some)
+            }
+            Some(None) => Some(None),
+            None => None,
+        }
+    }
+
+    /// How many exchanges a minute: nothing said, as the server has it (null), or a number.
+    pub(crate) fn exchanges(&mut self, sent: Option<Option<i64>>) -> Option<Option<NonZeroU32>> {
+        let valid = |most: i64| u32::try_from(most).ok().filter(|most| *most <= MOST_EXCHANGES_A_MINUTE).and_then(NonZeroU32::new);
+        match sent {
+            Some(Some(most)) => {
+                let wrong = || Invalid(format!("must be a number from 1 to {MOST_EXCHANGES_A_MINUTE}, or null for the server's own limit"));
+                self.check("exchanges_per_minute", valid(most).ok_or_else(wrong)).map(Some)
             }
             Some(None) => Some(None),
             None => None,

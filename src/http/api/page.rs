@@ -39,14 +39,14 @@ impl Asked {
         let limit = match limit {
             None => DEFAULT_LIMIT,
             Some(text) => text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit)).unwrap_or_else(|| {
-                errors.push(FieldError { field: "limit", detail: format!("must be a number from 1 to {MAX_LIMIT}") });
+                errors.push(FieldError::new("limit", &format!("must be a number from 1 to {MAX_LIMIT}")));
                 0
             }),
         };
         let after = match cursor {
             None => Uuid::nil(),
             Some(text) => URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| Uuid::from_slice(&bytes).ok()).unwrap_or_else(|| {
-                errors.push(FieldError { field: "cursor", detail: "must be the next_cursor of an answer of this list".to_owned() });
+                errors.push(FieldError::new("cursor", "must be the next_cursor of an answer of this list"));
                 Uuid::nil()
             }),
         };

@@ -1,6 +1,7 @@
 //! `/api/v1/service_accounts`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
@@ -51,6 +52,9 @@ pub(crate) struct CreateBody {
     labels: Option<BTreeMap<String, String>>,
     #[schema(value_type = Option<CustomClaims>)]
     claims: Option<BTreeMap<String, Value>>,
+    /// How many exchanges it may make a minute on each node of the server; null or left out for the server's own limit.
+    #[schema(minimum = 1, maximum = 1_000_000)]
+    exchanges_per_minute: Option<i64>,
     /// With `permissions`: what it may do in this workspace, and nowhere else.
     workspace: Option<String>,
     /// With `workspace`: what it may do there.
@@ -80,6 +84,10 @@ pub(crate) struct ChangeBody {
     /// All claims that it is to have.
     #[schema(value_type = Option<CustomClaims>)]
     claims: Option<BTreeMap<String, Value>>,
+    /// How many exchanges it may make a minute on each node of the server; null for the server's own limit.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000)]
+    exchanges_per_minute: Option<Option<i64>>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -143,6 +151,9 @@ pub(crate) struct ServiceAccountBody {
     active: bool,
     labels: Labels,
     claims: CustomClaims,
+    /// How many exchanges it may make a minute on each node of the server; null for the server's own limit.
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000, example = 600)]
+    exchanges_per_minute: Option<NonZeroU32>,
     /// When it was made.
     created_at: Timestamp,
     #[serde(flatten)]
@@ -151,8 +162,9 @@ pub(crate) struct ServiceAccountBody {
 
 impl From<ServiceAccount> for ServiceAccountBody {
     fn from(account: ServiceAccount) -> Self {
-        let ServiceAccount { id, organization_id, name, description, active, labels, claims, created_at, last_use, .. } = account;
-        Self { id, organization_id, name, description, active, labels, claims, created_at, last_use: last_use.into() }
+        let ServiceAccount { id, organization_id, name, description, active, labels, claims, exchanges_per_minute, created_at, last_use, .. } =
+            account;
+        Self { id, organization_id, name, description, active, labels, claims, exchanges_per_minute, created_at, last_use: last_use.into() }
     }
 }
 
@@ -182,6 +194,7 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
         return Err(ApiError::invalid_request("expires_in_days is for the default key; send default_key: true with it"));
     }
     let (labels, claims) = (fields.labels(sent.labels).unwrap_or_default(), fields.claims(sent.claims).unwrap_or_default());
+    let exchanges_per_minute = fields.exchanges(sent.exchanges_per_minute.map(Some)).flatten();
     let permissions = fields.permissions("permissions", sent.permissions.as_deref());
     let access = match (sent.workspace, sent.permissions.is_some()) {
         (Some(workspace), true) => {
@@ -190,7 +203,13 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
         (None, false) => None,
         _ => return Err(ApiError::invalid_request("workspace and permissions go together: what the account may do in that workspace")),
     };
-    let wanted = fields.finish_with(name.zip(description).map(|(name, description)| NewAccount { name, description, labels, claims }))?;
+    let wanted = fields.finish_with(name.zip(description).map(|(name, description)| NewAccount {
+        name,
+        description,
+        labels,
+        claims,
+        exchanges_per_minute,
+    }))?;
     let default_key = sent.default_key.then(|| NewKey { name: Name::from_stored(DEFAULT_KEY.to_owned()), expires_in_days });
     let (account, key) = call.state.management.create_account(&call.caller, wanted, access, default_key, call.origin).await?;
     let location = format!("/api/v1/service_accounts/{}", account.id);
@@ -233,6 +252,7 @@ pub(crate) async fn change(mut call: Call, account: Path<String>) -> Result<Http
         labels: fields.labels(sent.labels),
         claims: fields.claims(sent.claims),
         keep_credentials: sent.keep_credentials,
+        exchanges_per_minute: fields.exchanges(sent.exchanges_per_minute),
     };
     fields.finish()?;
     let account = Reference::from(account.as_str());

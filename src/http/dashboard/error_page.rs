@@ -12,6 +12,7 @@ use super::frame::Frame;
 use super::mistakes::sentence;
 use super::visit::{page, see_other};
 use crate::domain::id::RequestId;
+use crate::domain::secret_filter::holds_secret;
 use crate::service::Caller;
 
 #[derive(Template)]
@@ -92,6 +93,8 @@ fn back_to(request: &HttpRequest) -> String {
     let pattern = request.match_pattern().unwrap_or_default();
     let shown = PAGES.iter().any(|page| page.path == pattern && page.method == "GET");
     match request.uri().path_and_query() {
+        // A key is not written into another address.
+        Some(target) if holds_secret(target.as_str()) => "/".to_owned(),
         Some(target) if asks => target.as_str().to_owned(),
         _ if shown => request.path().to_owned(),
         _ => "/".to_owned(),

@@ -33,7 +33,7 @@ pub(super) async fn accept(state: Data<State>, request: HttpRequest, payload: Pa
     if !cookie::same_origin(&state, &request) {
         return Err(cookie::cross_site());
     }
-    let mut form = Form::read(&request, payload, state.limits).await?;
+    let mut form = Form::read_credentials(&request, payload, state.limits).await?;
     let (code, password) = (form.take("invitation")?.unwrap_or_default(), form.take("password")?.unwrap_or_default());
     let code = code_of(&code);
     let accepted = async {

@@ -23,9 +23,7 @@ impl Mistakes {
         let status = error.status();
         match (status.as_u16(), error.code()) {
             (422, _) => Ok(Self { status, fields: error.fields().to_vec(), ..Self::default() }),
-            (409, "name_taken") => {
-                Ok(Self { status, fields: vec![FieldError { field: name, detail: "is taken; choose another".to_owned() }], ..Self::default() })
-            }
+            (409, "name_taken") => Ok(Self { status, fields: vec![FieldError::new(name, "is taken; choose another")], ..Self::default() }),
             // What the form names is gone, and not the page.
             (404, _) => {
                 let other = Some(sentence(&without_requests(error.detail())));
@@ -39,7 +37,7 @@ impl Mistakes {
     /// These fields, which are replaced as a whole, were changed since the form was shown.
     pub(super) fn conflict(fields: &[&'static str]) -> Self {
         let detail = "were changed by someone else meanwhile; look at them again";
-        let fields = fields.iter().map(|field| FieldError { field, detail: detail.to_owned() }).collect();
+        let fields = fields.iter().map(|field| FieldError::new(*field, detail)).collect();
         Self { status: StatusCode::CONFLICT, fields, ..Self::default() }
     }
 
@@ -70,12 +68,12 @@ impl Mistakes {
 
     /// What is wrong with single fields: the field, and a sentence with its name.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, String)> {
-        self.fields.iter().map(|it| (it.field, sentence(&format!("{} {}", label(it.field), without_requests(&it.detail)))))
+        self.fields.iter().map(|it| (it.field(), sentence(&format!("{} {}", label(it.field()), without_requests(it.detail())))))
     }
 
     /// What is wrong with this field.
     pub(super) fn at(&self, field: &str) -> Option<String> {
-        self.fields.iter().find(|it| it.field == field).map(|it| sentence(&without_requests(&it.detail)))
+        self.fields.iter().find(|it| it.field() == field).map(|it| sentence(&without_requests(it.detail())))
     }
 }
 

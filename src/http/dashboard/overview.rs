@@ -101,7 +101,7 @@ pub(super) async fn show(visit: Visit) -> Result<HttpResponse, ApiError> {
         accounts,
         refusals,
         view_age: age(state.follower.view_age()),
-        nodes: visit.may(&Permission::PLATFORM_MANAGE).then(|| nodes(&visit)),
+        nodes: if visit.may(&Permission::PLATFORM_MANAGE) { Some(nodes(&visit).await) } else { None },
         you: you(&visit),
     })
 }
@@ -148,7 +148,7 @@ fn refusal(visit: &Visit, event: StoredEvent) -> Refusal {
     }
 }
 
-fn nodes(visit: &Visit) -> Vec<NodeRow> {
+async fn nodes(visit: &Visit) -> Vec<NodeRow> {
     let follower = &visit.call.state.follower;
     let row = |(node, lag): (Node, i64)| NodeRow {
         this: follower.is_this(&node),
@@ -164,7 +164,7 @@ fn nodes(visit: &Visit) -> Vec<NodeRow> {
             seconds => format!("{seconds} s ago"),
         },
     };
-    follower.nodes().into_iter().map(row).collect()
+    follower.nodes().await.into_iter().map(row).collect()
 }
 
 fn age(age: Duration) -> String {

@@ -161,14 +161,17 @@ struct Entered {
     labels: String,
     /// A JSON object, or nothing.
     claims: String,
+    /// A number, or nothing.
+    exchanges_per_minute: String,
     /// What the form showed.
     shown: String,
 }
 
 impl Entered {
     fn of(edit: &Edit) -> Self {
-        let [name, description, labels, claims] = ["name", "description", "labels", "claims"].map(|name| edit.text(name));
-        Self { name, description, labels, claims, shown: edit.shown() }
+        let names = ["name", "description", "labels", "claims", "exchanges_per_minute"];
+        let [name, description, labels, claims, exchanges_per_minute] = names.map(|name| edit.text(name));
+        Self { name, description, labels, claims, exchanges_per_minute, shown: edit.shown() }
     }
 }
 
@@ -176,6 +179,7 @@ fn texts(account: &ServiceAccount, may_claim: bool) -> Vec<Text> {
     let labels: Vec<_> = account.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let claims = if account.claims == CustomClaims::default() { String::new() } else { pretty(&account.claims) };
     let mut texts = vec![("name", account.name.to_string()), ("description", account.description.clone()), ("labels", labels.join("\n"))];
+    texts.push(("exchanges_per_minute", account.exchanges_per_minute.map_or_else(String::new, |most| most.to_string())));
     texts.extend(may_claim.then_some(("claims", claims)));
     texts
 }
@@ -184,6 +188,9 @@ fn parse_change(edit: &Edit) -> Result<AccountChange, ApiError> {
     let mut fields = Fields::default();
     let labels = fields.optional("labels", edit.changed("labels"), parse_labels);
     let claims = fields.optional("claims", edit.changed("claims"), parse_claims);
+    // What is no number is out of range.
+    let exchanges = edit.changed("exchanges_per_minute").map(str::trim);
+    let exchanges = exchanges.map(|text| if text.is_empty() { None } else { Some(text.parse().unwrap_or(0)) });
     let change = AccountChange {
         name: fields.optional("name", edit.changed("name"), Name::parse),
         description: fields.optional("description", edit.changed("description"), parse_description),
@@ -191,6 +198,7 @@ fn parse_change(edit: &Edit) -> Result<AccountChange, ApiError> {
         labels: fields.labels(labels),
         claims: fields.claims(claims),
         keep_credentials: false,
+        exchanges_per_minute: fields.exchanges(exchanges),
     };
     fields.finish()?;
     Ok(change)

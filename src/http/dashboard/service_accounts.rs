@@ -206,6 +206,7 @@ impl Entered {
             description,
             labels: Labels::default(),
             claims: CustomClaims::default(),
+            exchanges_per_minute: None,
         });
         let account = fields.finish_with(account)?;
         let key = self.default_key.then(|| NewKey { name: Name::from_stored(DEFAULT_KEY.to_owned()), expires_in_days });

@@ -151,7 +151,7 @@ async fn replace_password(visit: &Visit, form: &mut Form) -> Result<(), ApiError
     fields.finish()?;
     let changed = visit.management().change_password(&visit.call.caller, &old, &new, visit.call.origin.clone()).await;
     changed.map_err(ApiError::from).map_err(|error| match error.code() {
-        "wrong_password" => ApiError::invalid_fields(vec![FieldError { field: "old_password", detail: "is not your password".to_owned() }]),
+        "wrong_password" => ApiError::invalid_fields(vec![FieldError::new("old_password", "is not your password")]),
         _ => error,
     })
 }

@@ -13,7 +13,7 @@ use super::super::{State, cookie, login};
 use super::frame;
 use super::mistakes::sentence;
 use super::visit::{Visit, page, see_other};
-use crate::domain::api_key::without_keys;
+use crate::domain::secret_filter::{holds_secret, masked};
 
 #[derive(Template)]
 #[template(path = "sign_in.html")]
@@ -51,7 +51,7 @@ pub(super) async fn sign_in(state: Data<State>, request: HttpRequest, payload: P
     if !cookie::same_origin(&state, &request) {
         return Err(cookie::cross_site());
     }
-    let mut form = Form::read(&request, payload, state.limits).await?;
+    let mut form = Form::read_credentials(&request, payload, state.limits).await?;
     let next = form.take("next")?.unwrap_or_default();
     let username = form.get("username").unwrap_or_default().to_owned();
     match login::sign_in(&state, &request, &mut form).await {
@@ -59,7 +59,7 @@ pub(super) async fn sign_in(state: Data<State>, request: HttpRequest, payload: P
         Err(error) => {
             let (status, error) = (error.status(), sentence(error.detail()));
             // People paste keys into the wrong field.
-            let username = without_keys(&username);
+            let username = masked(&username);
             page(status, &SignIn { next: own_path(&next), username: &username, error: Some(&error), notice: None })
         }
     }
@@ -77,6 +77,8 @@ pub(super) async fn sign_out(visit: Visit) -> Result<HttpResponse, ApiError> {
 fn own_path(next: &str) -> &str {
     let own = Url::parse("http://own.invalid/").is_ok_and(|own| own.join(next).is_ok_and(|target| target.origin() == own.origin()));
     // A browser drops tabs and line ends, and takes a backslash for a slash; so does `Url`.
+    // Nor is a key written into a page, or into another address.
+    let own = own && !holds_secret(next);
     if own && next.starts_with('/') && !next.contains(|c: char| c.is_control() || c == '\\') { next } else { "/" }
 }
 

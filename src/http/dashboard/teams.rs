@@ -248,7 +248,7 @@ pub(super) async fn add_member(mut visit: Visit, team: Path<String>) -> Result<H
     match added.await {
         Ok(_) => Ok(visit.done(&format!("/teams/{}", team.id), "added").await),
         Err(error) => {
-            let already = || FieldError { field: "member", detail: "is in the team already".to_owned() };
+            let already = || FieldError::new("member", "is in the team already");
             let error = if error.code() == "name_taken" { ApiError::invalid_fields(vec![already()]) } else { error };
             let mistakes = Mistakes::of(error, "member")?;
             show_team(&visit, &team, &ListQuery { cursor: None, given: None }, (&kind, &member), &mistakes).await

@@ -40,6 +40,7 @@ pub(super) const EXCHANGE: &[&str] = &[
     "user_inactive",
     "password_left_behind",
     "access_denied",
+    "exchange_rate_limited",
     "too_many_requests",
 ];
 

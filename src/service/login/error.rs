@@ -1,5 +1,6 @@
 //! Why no token was issued.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::domain::credential::Refusal;
@@ -33,6 +34,11 @@ pub enum LoginError {
         "too many wrong passwords for this email address from where you are; try again in a minute, or set a new one with a link from an administrator"
     )]
     TooManyGuesses(Duration),
+    /// Too many exchanges of one service account: how many it may make a minute, and how long until another is allowed.
+    #[error(
+        "this service account may make {0} exchanges a minute here, and has made them; a token counts for an hour, so keep it and use it again, or ask an administrator to raise exchanges_per_minute of the account"
+    )]
+    TooManyExchanges(NonZeroU32, Duration),
     /// Too many sessions were begun.
     #[error("you have begun many sessions in a browser within a minute; try again in a minute, or ask with a script, which needs none")]
     TooManySessions,
@@ -78,6 +84,7 @@ impl LoginError {
             Self::NoKey | Self::UnknownKey | Self::WrongPassword => "invalid_credentials",
             Self::Refused(refusal) => refusal.code(),
             Self::Busy | Self::TooManyGuesses(_) | Self::TooManySessions => "too_many_requests",
+            Self::TooManyExchanges(..) => "exchange_rate_limited",
             Self::InvalidTarget(_) | Self::NoTarget => "invalid_target",
             Self::AccessDenied(_) => "access_denied",
             Self::InvalidScope(_) => "invalid_scope",

@@ -1,6 +1,7 @@
 //! The exchange: an API key, or a person's password, for a short-lived access token.
 
 mod error;
+mod exchange_limit;
 mod guesses;
 mod identity;
 mod scope;
@@ -11,7 +12,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -19,9 +19,10 @@ use uuid::Uuid;
 use super::Context;
 use super::memory::{Known, WorkspaceName};
 use super::passwords::Passwords;
+use super::rate_limit::{Quota, RateLimiter};
 use super::recorder::{RecordError, Recorder};
 use crate::domain::access::{Access, Place};
-use crate::domain::api_key::{KeyPrefix, RawApiKey, without_keys};
+use crate::domain::api_key::{KeyPrefix, RawApiKey};
 use crate::domain::attributes::CustomClaims;
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::claims::{AccessTokenClaims, AuthorizationDetail, DetailType, PrincipalType};
@@ -29,17 +30,20 @@ use crate::domain::credential::{KeyCredential, Refusal};
 use crate::domain::entity::{Session, Workspace};
 use crate::domain::id::{AuditEventId, OrganizationId, Reference, SessionId, TokenId};
 use crate::domain::permission::{self, Permission};
+use crate::domain::secret_filter::holds_secret;
 use crate::domain::signing::SigningAlgorithm;
 use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
 use crate::keys::{self, KeyError};
 use crate::store::{Holder, NewSession, StoreError, StoredPassword};
 
+use exchange_limit::Beyond;
 use guesses::Guesses;
 use identity::Unidentified;
 use scope::{Held, narrow};
 
 pub use error::LoginError;
+pub use exchange_limit::ExchangeLimit;
 
 /// The life of a token for Hourpass itself, in seconds.
 const OWN_LIFETIME_SECONDS: i64 = 3_600;
@@ -180,10 +184,12 @@ pub struct Login {
     /// How long a session in a browser may last in all.
     longest_session: Duration,
     /// Refusals of people and keys that nobody knows are anybody's to cause, so only so many of them are kept.
-    strangers: DefaultDirectRateLimiter,
+    strangers: RateLimiter<()>,
     /// Who began sessions in a browser just now.
-    beginners: DefaultKeyedRateLimiter<Uuid>,
+    beginners: RateLimiter<Uuid>,
     guesses: Guesses,
+    /// How many exchanges service accounts may make.
+    exchanges: ExchangeLimit,
 }
 
 /// How many refusals of strangers are kept a second, and at once.
@@ -193,9 +199,25 @@ const STRANGERS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).unwrap();
 impl Login {
     /// With nothing issued yet. A session in a browser lasts at most `longest_session`.
     #[must_use]
-    pub fn new(context: Context, passwords: Passwords, recorder: Recorder, longest_session: Duration, guesses_a_minute: Option<NonZeroU32>) -> Self {
-        let strangers = RateLimiter::direct(Quota::per_second(STRANGERS_A_SECOND).allow_burst(STRANGERS_AT_ONCE));
-        Self { context, passwords, recorder, longest_session, strangers, beginners: sign_in::beginners(), guesses: Guesses::new(guesses_a_minute) }
+    pub fn new(
+        context: Context,
+        passwords: Passwords,
+        recorder: Recorder,
+        longest_session: Duration,
+        guesses_a_minute: Option<NonZeroU32>,
+        exchanges_a_minute: Option<NonZeroU32>,
+    ) -> Self {
+        let (strangers, beginners) = (RateLimiter::default(), RateLimiter::default());
+        Self {
+            context,
+            passwords,
+            recorder,
+            longest_session,
+            strangers,
+            beginners,
+            guesses: Guesses::new(guesses_a_minute),
+            exchanges: ExchangeLimit::new(exchanges_a_minute),
+        }
     }
 
     /// Issues a token, after its record is durable.
@@ -211,14 +233,21 @@ impl Login {
                     Some(user) => (Some(user.organization.id), Actor::from(user)),
                     None => (None, Actor::unknown()),
                 };
-                if claimed.is_some() || (error.is_of_a_stranger() && self.strangers.check().is_ok()) {
-                    self.record_refusal(organization, actor, &error, &receiver, origin, self.context.sources.now()).await?;
+                if claimed.is_some() || (error.is_of_a_stranger() && self.is_kept_of_a_stranger()) {
+                    self.record_refusal(organization, actor, &error, &receiver, origin, self.context.sources.now(), None).await?;
                 }
                 return Err(error);
             }
         };
         // Read here and not before: comparing a password can take a while.
         let now = self.context.sources.now();
+        if let Err((error, details)) = self.count_exchange(&subject, now) {
+            // A flood of refusals is not to fill the trail either.
+            if details.is_some() {
+                self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now, details).await?;
+            }
+            return Err(error);
+        }
         let error = match self.permit(&subject, &receiver, scope.as_deref()).await {
             Ok(permitted) => match self.issue(&subject, permitted, browser, origin.clone(), now).await {
                 Ok(issued) => return Ok(issued),
@@ -227,9 +256,31 @@ impl Login {
             Err(error) => error,
         };
         if !error.is_failure() {
-            self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now).await?;
+            self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now, None).await?;
         }
         Err(error)
+    }
+
+    /// How many exchanges service accounts may make.
+    #[must_use]
+    pub fn exchange_limit(&self) -> &ExchangeLimit {
+        &self.exchanges
+    }
+
+    /// Counts an exchange of a service account. With the refusal comes what is to be recorded of it, if anything is.
+    fn count_exchange(&self, subject: &Subject, now: Timestamp) -> Result<(), (LoginError, Option<Value>)> {
+        let Subject::Key(known) = subject else { return Ok(()) };
+        let works = known.credential.check(self.context.sources.latest()).is_ok();
+        self.exchanges.count(&known.credential.account, works, now).map_err(|Beyond { most, wait, unrecorded }| {
+            let details = unrecorded.map(|count| json!({ "exchanges_per_minute": most, "refused_since_the_last_record": count }));
+            (LoginError::TooManyExchanges(most, wait), details)
+        })
+    }
+
+    /// Whether the refusal of a stranger is to be recorded.
+    fn is_kept_of_a_stranger(&self) -> bool {
+        let quota = Quota::per_second(STRANGERS_A_SECOND, STRANGERS_AT_ONCE);
+        self.strangers.check(&(), quota, self.context.sources.now()).is_ok()
     }
 
     async fn permit(&self, subject: &Subject, receiver: &Receiver, scope: Option<&str>) -> Result<Permitted, LoginError> {
@@ -297,7 +348,7 @@ impl Login {
         // A session may do all that its holder may, so whoever asks for less gets none.
         let browser = browser && permitted.workspace.is_none() && !permitted.held.narrowed;
         if let Some(id) = actor.id.filter(|_| browser) {
-            self.check_beginner(id)?;
+            self.check_beginner(id, now)?;
         }
         let cookie = browser.then(|| RawApiKey::generate(&KeyPrefix::session(), self.context.sources.random()));
         let (status, sign_in) = match subject {
@@ -428,6 +479,7 @@ impl Login {
         Ok(details)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "an event has that many independent parts")]
     async fn record_refusal(
         &self,
         organization_id: Option<OrganizationId>,
@@ -436,6 +488,7 @@ impl Login {
         receiver: &Receiver,
         origin: Origin,
         now: Timestamp,
+        details: Option<Value>,
     ) -> Result<(), RecordError> {
         let target = match receiver {
             Receiver::Hourpass => Target::hourpass(),
@@ -444,7 +497,7 @@ impl Login {
         };
         let id = AuditEventId::generate(now, self.context.sources.random());
         let (action, outcome) = (Action::TokenIssue, Outcome::Denied(error.code()));
-        let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details: None };
+        let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details };
         self.recorder.record(event).await
     }
 }
@@ -466,7 +519,7 @@ fn on_record(claims: &AccessTokenClaims, browser: bool) -> Value {
 /// A receiver that was asked for, in the caller's own words: cut, and left out where they could be a secret in the wrong field.
 fn asked(name: &str) -> Target {
     const LONGEST: usize = 100;
-    let secret = without_keys(name) != name || !name.contains(['.', ':', '/', '-']) && name.len() > 40;
+    let secret = holds_secret(name) || !name.contains(['.', ':', '/', '-']) && name.len() > 40;
     let name = if secret { "(left out)".to_owned() } else { name.chars().take(LONGEST).collect() };
     Target { kind: "workspace", id: None, name }
 }

@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU32;
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -11,26 +10,18 @@ use crate::domain::audit::{Action, Event, Outcome};
 use crate::domain::credential::KeyCredential;
 use crate::domain::id::AuditEventId;
 use crate::domain::status::StatusIndex;
+use crate::domain::time::Timestamp;
+use crate::service::rate_limit::Quota;
 use crate::store::{NewSession, SessionHolder, Tx};
 
 /// How many sessions in a browser someone may begin a minute, and have at once: each takes a place in the status lists for a day.
 const SESSIONS_A_MINUTE: NonZeroU32 = NonZeroU32::new(30).unwrap();
 const MOST_SESSIONS: i64 = 100;
-/// Those with more than so many others are forgotten when their minute is over.
-const REMEMBERED_HOLDERS: usize = 10_000;
-
-/// Counts who begins sessions in a browser.
-pub(super) fn beginners() -> DefaultKeyedRateLimiter<Uuid> {
-    RateLimiter::keyed(Quota::per_minute(SESSIONS_A_MINUTE))
-}
 
 impl Login {
     /// Refuses who begins too many sessions.
-    pub(super) fn check_beginner(&self, id: Uuid) -> Result<(), LoginError> {
-        if self.beginners.len() > REMEMBERED_HOLDERS {
-            self.beginners.retain_recent();
-        }
-        self.beginners.check_key(&id).map_err(|_| LoginError::TooManySessions)
+    pub(super) fn check_beginner(&self, id: Uuid, now: Timestamp) -> Result<(), LoginError> {
+        self.beginners.check(&id, Quota::per_minute(SESSIONS_A_MINUTE), now).map_err(|_| LoginError::TooManySessions)
     }
 
     /// Writes a sign-in, and a stronger hash of a person's password, to be committed with the record of the token.

@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 
 use serde_json::json;
 
@@ -32,6 +33,8 @@ pub struct NewAccount {
     pub labels: Labels,
     /// What its tokens say besides.
     pub claims: CustomClaims,
+    /// How many exchanges it may make a minute on each node; as the server's setting has it without this.
+    pub exchanges_per_minute: Option<NonZeroU32>,
 }
 
 /// What a new account is to hold, in one place and nowhere else.
@@ -67,6 +70,8 @@ pub struct AccountChange {
     pub claims: Option<CustomClaims>,
     /// With deactivation: whether what it made for others goes on working, and the caller becomes its maker.
     pub keep_credentials: bool,
+    /// How many exchanges it may make a minute on each node, or as the server's setting has it.
+    pub exchanges_per_minute: Option<Option<NonZeroU32>>,
 }
 
 impl Management {
@@ -220,6 +225,7 @@ impl Management {
         changes.set("active", &mut account.active, change.active);
         changes.set("labels", &mut account.labels, change.labels);
         changes.set("claims", &mut account.claims, change.claims);
+        changes.set("exchanges_per_minute", &mut account.exchanges_per_minute, change.exchanges_per_minute);
         if changes.is_empty() {
             return Ok(account);
         }
@@ -314,9 +320,13 @@ impl Management {
             created_at: now,
             last_use: None,
             next_key_expires_at: None,
+            exchanges_per_minute: wanted.exchanges_per_minute,
         };
         tx.insert_service_account(&account).await.map_err(|error| name_taken(error, &account.name))?;
-        let details = json!({ "name": account.name, "description": account.description, "labels": account.labels, "claims": account.claims });
+        let details = json!({
+            "name": account.name, "description": account.description, "labels": account.labels, "claims": account.claims,
+            "exchanges_per_minute": account.exchanges_per_minute,
+        });
         tx.insert_event(&self.event(now, Some(organization_id), actor, Action::ServiceAccountCreate, Target::from(&account), origin, details))
             .await?;
         Ok(account)

@@ -11,13 +11,14 @@ use crate::domain::api_key::RawApiKey;
 use crate::domain::audit::Target;
 use crate::domain::claims::{AccessTokenClaims, PrincipalType};
 use crate::domain::credential::{KeyCredential, Refusal, UserCredential};
-use crate::domain::entity::Workspace;
+use crate::domain::entity::{ServiceAccount, Workspace};
 use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId, UserId};
 use crate::domain::name::Invalid;
 use crate::domain::permission::{HOURPASS, Permission};
+use crate::domain::time::Timestamp;
 use crate::keys::{KeySet, TokenError, inspect};
-use crate::service::Caller;
 use crate::service::makers::{judge, password_counts};
+use crate::service::{Caller, ExchangeLimit};
 use crate::store::{Holder, StoreError};
 
 /// Whose access is asked for, and where.
@@ -193,6 +194,16 @@ impl<'a> Question<'a> {
     }
 }
 
+/// That an account has made as many exchanges as it may, on the node that is asked.
+fn used_up(limit: &ExchangeLimit, account: &ServiceAccount, now: Timestamp) -> Option<Verdict> {
+    let (most, wait) = limit.used_up(account, now)?;
+    let why = format!(
+        "its account may make {most} exchanges a minute on each node and has made them on this one; the next is allowed in {} s; tokens that were issued go on working",
+        wait.as_secs() + 1
+    );
+    Some(("exchange_rate_limited", why))
+}
+
 impl Management {
     /// What someone may do at a place, and where each permission comes from.
     ///
@@ -250,7 +261,14 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller is neither its holder nor may read the audit trail, or something named does not exist.
-    pub async fn explain(&self, caller: &Caller, keys: &KeySet, issuer: &str, query: CredentialQuery) -> Result<CredentialAnswer, ManagementError> {
+    pub async fn explain(
+        &self,
+        caller: &Caller,
+        keys: &KeySet,
+        issuer: &str,
+        limit: &ExchangeLimit,
+        query: CredentialQuery,
+    ) -> Result<CredentialAnswer, ManagementError> {
         let reads = caller.access.holds(&Permission::AUDIT_READ, Place::Organization);
         let organization = caller.organization().id;
         let spot = self.find_spot(organization, query.workspace.as_ref(), query.project.as_ref()).await?;
@@ -264,7 +282,7 @@ impl Management {
                 Err(error) => (Err(unreadable(&error)), None),
             }
         } else {
-            (self.bearer_of_key(&RawApiKey::from_presented(credential.to_owned())).await?, None)
+            (self.bearer_of_key(&RawApiKey::from_presented(credential.to_owned()), limit).await?, None)
         };
         // What another organization's is, is nothing here.
         let bearer = bearer.and_then(|bearer| if bearer.organization == organization { Ok(bearer) } else { Err(unknown()) });
@@ -311,14 +329,15 @@ impl Management {
         Ok(answer)
     }
 
-    async fn bearer_of_key(&self, key: &RawApiKey) -> Result<Result<Bearer, Verdict>, StoreError> {
+    async fn bearer_of_key(&self, key: &RawApiKey, limit: &ExchangeLimit) -> Result<Result<Bearer, Verdict>, StoreError> {
         if !key.may_exist(&self.rules.prefix) {
             let why = "this is not an API key of this server, or not all of it: its checksum does not hold; check that it was copied whole";
             return Ok(Err(("malformed", why.to_owned())));
         }
         let Some(mut found) = self.store.find_key_credential(&key.hash()).await? else { return Ok(Err(unknown())) };
         let bound = self.judge_key(&mut found).await?;
-        let refused = found.check(self.sources.now()).err().map(verdict);
+        let now = self.sources.now();
+        let refused = found.check(now).err().map(verdict).or_else(|| used_up(limit, &found.account, now));
         Ok(Ok(Bearer {
             organization: found.organization.id,
             holder: Holder::ServiceAccount(found.account.id),

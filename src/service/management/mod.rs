@@ -24,13 +24,13 @@ use std::fmt::Display;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::Sources;
 use super::authentication::{AuthenticationError, Caller};
 use super::passwords::{PasswordError, Passwords};
+use super::rate_limit::RateLimiter;
 use super::signing::SigningError;
 use crate::domain::access::{Access, Assignment, Level, Place};
 use crate::domain::api_key::KeyPrefix;
@@ -184,7 +184,7 @@ pub struct Management {
     passwords: Passwords,
     rules: Rules,
     /// Whoever has a person's token may not try out passwords with it.
-    old_passwords: DefaultKeyedRateLimiter<UserId>,
+    old_passwords: RateLimiter<UserId>,
 }
 
 /// How many times a minute a person may name their old password.
@@ -207,8 +207,7 @@ impl Management {
     /// By these rules.
     #[must_use]
     pub fn new(store: Store, sources: Sources, passwords: Passwords, rules: Rules) -> Self {
-        let old_passwords = RateLimiter::keyed(Quota::per_minute(OLD_PASSWORDS_A_MINUTE));
-        Self { store, sources, passwords, rules, old_passwords }
+        Self { store, sources, passwords, rules, old_passwords: RateLimiter::default() }
     }
 
     async fn account_of(&self, caller: &Caller, reference: &Reference) -> Result<ServiceAccount, ManagementError> {

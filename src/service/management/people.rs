@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use super::left_behind::Ended;
-use super::{Changes, Management, ManagementError, Page, no, record_of_own, require, require_cover, taken};
+use super::{Changes, Management, ManagementError, OLD_PASSWORDS_A_MINUTE, Page, no, record_of_own, require, require_cover, taken};
 use crate::domain::access::Place;
 use crate::domain::api_key::{KeyPrefix, RawApiKey};
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
@@ -15,6 +15,7 @@ use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::authentication::AuthenticationError;
 use crate::service::passwords::PasswordError;
+use crate::service::rate_limit::Quota;
 use crate::service::{Caller, Principal};
 use crate::store::{Holder, LeftBehind, Maker, Member, Root, SessionHolder, StoreError, StoredInvitation, Tx, UserFilter};
 
@@ -206,7 +207,7 @@ impl Management {
     pub async fn change_password(&self, caller: &Caller, old: &SecretString, new: &SecretString, origin: Origin) -> Result<(), ManagementError> {
         let Principal::User(credential) = &caller.principal else { return Err(ManagementError::NotAPerson) };
         let user = &credential.holder.user;
-        if self.old_passwords.check_key(&user.id).is_err() {
+        if self.old_passwords.check(&user.id, Quota::per_minute(OLD_PASSWORDS_A_MINUTE), self.sources.now()).is_err() {
             return Err(PasswordError::Busy.into());
         }
         let stored = self.store.find_password(&user.email).await?.filter(|stored| stored.holder.user.id == user.id);
