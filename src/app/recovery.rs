@@ -269,7 +269,7 @@ pub(super) async fn begin_epoch_if_restored(
     let request = database.as_deref().map(read_request).transpose()?.flatten();
     let found = store.find_evidence_of_restore(mark_directory(settings, signing).as_ref()).await?;
     let mut unfinished = Unfinished { request: None, withdraw: false, restoration };
-    let (epoch, given_out) = found.as_ref().map(Evidence::known).unwrap_or_default();
+    let (given_out, only_by_mark) = (found.as_ref().and_then(Evidence::given_out), request.is_none());
     let evidence = match (&request, &found) {
         (None, None) => return Ok(unfinished),
         (Some(_), _) => "hourpass admin restore".to_owned(),
@@ -277,7 +277,7 @@ pub(super) async fn begin_epoch_if_restored(
     };
     let request = request.map(|request| (request.lost_since.map(Timestamp::from_micros), request.revoke_since.map(Timestamp::from_micros)));
     let (lost_since, revoke_since) = request.unwrap_or_default();
-    let declaration = Declaration { by: Actor::system(), evidence, lost_since, revoke_since, epoch, given_out };
+    let declaration = Declaration { by: Actor::system(), evidence, lost_since, revoke_since, given_out, only_by_mark };
     if let Some(restored) = unfinished.restoration.declare(&declaration).await? {
         restored.tell(&declaration.evidence);
     }
@@ -313,11 +313,17 @@ pub async fn declare_restored(
 ) -> Result<(Restored, Vec<String>), StartError> {
     let store = open(&config.database, OpenMode::ExistingOnly).await?;
     let directory = mark_directory(&config.database, &config.signing);
-    let (_, given_out) = store.find_evidence_of_restore(directory.as_ref()).await?.as_ref().map(Evidence::known).unwrap_or_default();
+    let given_out = store.find_evidence_of_restore(directory.as_ref()).await?.and_then(|found| found.given_out());
     let signing = if revoke_since.is_some() { Some(super::open_signing(config, sources).await?) } else { None };
     let restoration = Restoration::new(store.clone(), sources.clone());
-    let declaration =
-        Declaration { by: Actor::operator(), evidence: "hourpass admin restored".to_owned(), lost_since, revoke_since, epoch: None, given_out };
+    let declaration = Declaration {
+        by: Actor::operator(),
+        evidence: "hourpass admin restored".to_owned(),
+        lost_since,
+        revoke_since,
+        given_out,
+        only_by_mark: false,
+    };
     let restored = restoration.declare(&declaration).await?;
     let restored = restored.ok_or_else(|| refused("a node has just found out by itself that the database was restored, and has done the same"))?;
     store.keep_marks(directory.as_ref(), OpenMode::ExistingOnly).await?;

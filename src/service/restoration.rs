@@ -6,7 +6,7 @@ use super::{Sources, signing::Signing, signing::SigningError};
 use crate::domain::audit::{Action, Actor, Event, Origin, Outcome, Target};
 use crate::domain::id::{AuditEventId, OrganizationId};
 use crate::domain::time::Timestamp;
-use crate::store::{Epoch, Store, StoreError};
+use crate::store::{Epoch, HighWater, Store, StoreError};
 
 /// That a database was restored, as somebody says or as its marks tell.
 #[derive(Clone, Debug)]
@@ -19,10 +19,10 @@ pub struct Declaration {
     pub lost_since: Option<Timestamp>,
     /// From when on nothing that was made is to be trusted.
     pub revoke_since: Option<Timestamp>,
-    /// The epoch that is over, if that is known: nothing is done if another has begun already.
-    pub epoch: Option<i64>,
-    /// The highest status index that is known to have been given out.
-    pub given_out: i64,
+    /// What is known to have been given out.
+    pub given_out: Option<HighWater>,
+    /// Whether nothing else tells of a restore, so that nothing is to be done if the database knows of all that was given out.
+    pub only_by_mark: bool,
 }
 
 /// What was done about it.
@@ -77,11 +77,11 @@ impl Restoration {
     pub async fn declare(&self, declaration: &Declaration) -> Result<Option<Restored>, StoreError> {
         let now = self.sources.now();
         let (present, last_event_at) = (self.store.find_epoch().await?, self.store.last_event_at().await?);
-        if declaration.epoch.is_some_and(|epoch| epoch != present.number) {
-            return Ok(None);
-        }
+        let index = declaration.given_out.map_or(0, |said| said.index);
         let mut tx = self.store.begin().await?;
-        let Some(epoch) = tx.begin_epoch(present, declaration.given_out, now).await? else { return Ok(None) };
+        let Some(epoch) = tx.begin_epoch(present, index, declaration.given_out.filter(|_| declaration.only_by_mark), now).await? else {
+            return Ok(None);
+        };
         let first = tx.find_first_organization().await?;
         let (mut deactivated_keys, mut deleted_invitations) = (Vec::new(), 0);
         if let Some(since) = declaration.revoke_since {
@@ -115,9 +115,8 @@ impl Restoration {
     /// If the database fails.
     pub async fn watch(&self) -> Result<(), StoreError> {
         if let Some(found) = self.store.find_evidence_again().await? {
-            let (epoch, given_out) = found.known();
-            let evidence = found.to_string();
-            let declaration = Declaration { by: Actor::system(), evidence, lost_since: None, revoke_since: None, epoch, given_out };
+            let (evidence, given_out) = (found.to_string(), found.given_out());
+            let declaration = Declaration { by: Actor::system(), evidence, lost_since: None, revoke_since: None, given_out, only_by_mark: true };
             if let Some(restored) = self.declare(&declaration).await? {
                 restored.tell(&declaration.evidence);
             }

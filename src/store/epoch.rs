@@ -84,12 +84,12 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// The epoch that was found to be over, if that is known, and the highest status index that is known to have been given out.
+    /// What is known to have been given out.
     #[must_use]
-    pub fn known(&self) -> (Option<i64>, i64) {
+    pub fn given_out(&self) -> Option<HighWater> {
         match self {
-            Self::Behind(_, said, known) => (Some(known.epoch), said.index),
-            Self::DamagedMark(_) | Self::ExchangedFile => (None, 0),
+            Self::Behind(_, said, _) => Some(*said),
+            Self::DamagedMark(_) | Self::ExchangedFile => None,
         }
     }
 }
@@ -230,14 +230,27 @@ impl Store {
 
 impl Tx {
     /// Ends the epoch `present` and begins the next one: every token family is revoked, every session ends, and new status lists are begun whose numbers no
-    /// list had before. `given_out`: the highest status index that is known to have been given out, also after the back-up. Returns `None` if somebody else
-    /// has just done so.
+    /// list had before. `given_out`: the highest status index that is known to have been given out, also after the back-up. `unless_known`: nothing is done if the
+    /// database knows of all this; what was read before may come from a stand-by that lags behind. Returns `None` if nothing was done, also if somebody else has
+    /// just done so.
     ///
     /// # Errors
     /// If the database fails.
-    pub async fn begin_epoch(&mut self, present: Epoch, given_out: i64, now: Timestamp) -> Result<Option<Epoch>, StoreError> {
+    pub async fn begin_epoch(
+        &mut self,
+        present: Epoch,
+        given_out: i64,
+        unless_known: Option<HighWater>,
+        now: Timestamp,
+    ) -> Result<Option<Epoch>, StoreError> {
         dialect::begin_epoch(self).await?;
         let greatest: i64 = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(GREATEST).fetch_one(&mut **tx).await)?;
+        let position: i64 = on!(Engine, &mut self.engine, |tx| sqlx::query_scalar(NEWEST).fetch_one(&mut **tx).await)?;
+        let index = greatest.max(present.first_list * i64::from(LIST_LENGTH));
+        let here = HighWater { database: present.database_id, epoch: present.number, position, index, file: None };
+        if unless_known.is_some_and(|said| !said.is_ahead_of(&here)) {
+            return Ok(None);
+        }
         let (known, said) = (greatest / i64::from(LIST_LENGTH), given_out / i64::from(LIST_LENGTH));
         // What was given out in a later epoch, which is lost, had lists far from these.
         let last_list = if said - known < MANY_LISTS { known.max(said) } else { known }.max(present.first_list);
