@@ -40,6 +40,7 @@ mod model;
 mod openapi;
 mod organizations;
 mod outage;
+mod outcomes;
 mod people;
 mod pooler;
 mod propagation;

@@ -60,6 +60,7 @@ pub const CODES: &[Row] = &[
     ("not_implemented", 501, "Not implemented", "server_error"),
     ("signing_key_not_yet_published", 503, "Signing key not published long enough", "temporarily_unavailable"),
     ("unavailable", 503, "Not available now", "temporarily_unavailable"),
+    ("outcome_unknown", 503, "Done or not done", "temporarily_unavailable"),
 ];
 
 /// Why a value of a body or a query was not taken.
@@ -105,10 +106,12 @@ impl ApiError {
 
     /// A failure inside: the caller gets a constant text.
     fn failure(code: &'static str, internal: impl fmt::Display) -> Self {
-        let detail = if code == "unavailable" {
-            "the service cannot answer right now; try again in a few seconds"
-        } else {
-            "something went wrong inside; give the request_id to whoever runs this server"
+        let detail = match code {
+            "unavailable" => "the service cannot answer right now; try again in a few seconds",
+            "outcome_unknown" => {
+                "the change may have been made, or not: repeat the request with the same Idempotency-Key, or look what is there before you repeat it without one"
+            }
+            _ => "something went wrong inside; give the request_id to whoever runs this server",
         };
         Self { internal: Some(internal.to_string()), ..Self::new(code, detail) }
     }
@@ -118,8 +121,9 @@ impl ApiError {
         Self::failure("internal_error", error)
     }
 
-    pub(super) fn timeout() -> Self {
-        Self::failure("unavailable", "the answer took longer than server.request_timeout")
+    /// The answer took too long. `changes`: of a request that may have changed something by then.
+    pub(super) fn timeout(changes: bool) -> Self {
+        Self::failure(if changes { "outcome_unknown" } else { "unavailable" }, "the answer took longer than server.request_timeout")
     }
 
     /// The same, with the time after which it is worth trying again.
@@ -231,7 +235,7 @@ impl ResponseError for ApiError {
 /// An error of a use case: to be shown, or to be kept inside.
 fn from_use_case(code: &'static str, error: &impl fmt::Display) -> ApiError {
     match code {
-        "unavailable" | "internal_error" => ApiError::failure(code, error),
+        "unavailable" | "outcome_unknown" | "internal_error" => ApiError::failure(code, error),
         _ => ApiError::new(code, error.to_string()),
     }
 }
@@ -275,8 +279,7 @@ impl From<SigningError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        let code = if matches!(error, StoreError::Unavailable(_)) { "unavailable" } else { "internal_error" };
-        Self::failure(code, error)
+        Self::failure(error.code(), error)
     }
 }
 

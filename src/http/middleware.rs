@@ -58,7 +58,7 @@ pub(super) async fn every_request(request: ServiceRequest, next: Next<impl Messa
         }
         Err(_) => {
             // The request went down with its handler, so the answer is made by hand.
-            let error = told(ApiError::timeout());
+            let error = told(ApiError::timeout(!exchange && !method.is_safe()));
             state.metrics.answered(method.as_str(), None, 503, Some(error.code()), started.elapsed());
             tracing::error!(%method, path, internal = error.internal(), "not answered in time");
             let response = finished(&state, alone(&error), id);

@@ -48,8 +48,7 @@ impl AuthenticationError {
             Self::Invalid(_) => "invalid_credentials",
             Self::Refused(refusal) => refusal.code(),
             Self::DirectUse => "api_key_direct_use_disabled",
-            Self::Store(StoreError::Unavailable(_)) => "unavailable",
-            Self::Store(_) => "internal_error",
+            Self::Store(error) => error.code(),
         }
     }
 }

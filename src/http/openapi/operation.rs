@@ -183,6 +183,9 @@ fn codes(route: &RouteSpec) -> Vec<&'static str> {
     let shape = &route.shape;
     // A path or query may hold what is never taken, and any answer may take too long.
     let mut codes = vec!["invalid_request", "internal_error", "unavailable"];
+    if route.method != "GET" && !is_login(route) {
+        codes.push("outcome_unknown");
+    }
     if route.path.contains('{') && !is_login(route) {
         codes.push("not_found");
     }

@@ -155,8 +155,8 @@ impl ManagementError {
             Self::InvalidInvitation => "invalid_invitation",
             Self::Password(PasswordError::Busy) => "too_many_requests",
             Self::Caller(error) => error.code(),
-            Self::Store(StoreError::Unavailable(_)) | Self::Signing(SigningError::Store(StoreError::Unavailable(_))) => "unavailable",
-            Self::Store(_) | Self::Signing(_) | Self::Password(PasswordError::Broken(_)) => "internal_error",
+            Self::Store(error) | Self::Signing(SigningError::Store(error)) => error.code(),
+            Self::Signing(_) | Self::Password(PasswordError::Broken(_)) => "internal_error",
         }
     }
 }

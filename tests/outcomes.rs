@@ -1,0 +1,145 @@
+//! The connection to the database is lost while it commits: what is shown once is not lost, and "try again" is said only of what certainly was not done.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Cut, Database, Engine, Postgres, Proxy, TestApp, eventually};
+
+const ACCOUNTS: &str = "/api/v1/service_accounts";
+
+async fn behind_a_proxy() -> (TestApp, Proxy) {
+    let database = Engine::Postgres.database().await;
+    let (proxy, through) = database.behind_a_proxy().await;
+    (TestApp::start_at(database, &through, &[]).await, proxy)
+}
+
+/// Everything that shows something once: what is sent, the text by which its transaction is recognised, and where the answer has what is shown.
+async fn shown_once(app: &TestApp, round: &str) -> Vec<(String, Value, String, &'static str)> {
+    let admin = app.admin_client();
+    let name = |what: &str| format!("{what}-{round}");
+    let (account, key_of, rotated, person) = (name("account"), name("key-of"), name("rotated"), format!("{round}@example.com"));
+    admin.post(ACCOUNTS, &json!({ "name": key_of })).await.expect(201);
+    admin.post(ACCOUNTS, &json!({ "name": rotated, "default_key": true })).await.expect(201);
+    admin.post("/api/v1/users", &json!({ "email": person })).await.expect(201);
+    let (invited, organization) = (format!("invited-{round}@example.com"), name("organization"));
+    vec![
+        (ACCOUNTS.to_owned(), json!({ "name": account, "default_key": true }), account, "/key"),
+        (format!("{ACCOUNTS}/{key_of}/api_keys"), json!({ "name": "another" }), key_of, "/key"),
+        (format!("{ACCOUNTS}/{rotated}/api_keys/default/rotate"), json!({ "retain_minutes": 0 }), rotated, "/key"),
+        ("/api/v1/users".to_owned(), json!({ "email": invited }), invited, "/invitation"),
+        (format!("/api/v1/users/{person}/invite"), json!({}), person, "/invitation"),
+        ("/api/v1/organizations".to_owned(), json!({ "slug": organization, "admin_email": format!("first-{round}@example.com") }), organization, "/invitation"),
+    ]
+}
+
+/// What is shown once works.
+async fn assert_works(app: &TestApp, place: &str, answer: &Answer) {
+    assert!([200, 201].contains(&answer.status), "{}", answer.text);
+    let secret = answer.json().pointer(place).and_then(Value::as_str).unwrap_or_else(|| panic!("{}", answer.text)).to_owned();
+    if place == "/key" {
+        app.anyone().login(&secret).await.token();
+    } else {
+        let body = json!({ "invitation": secret, "password": "correct horse battery staple" });
+        app.anyone().post("/api/v1/invitations/accept", &body).await.expect(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lost_answer_to_a_commit_that_was_made_is_found_out() {
+    let (app, proxy) = behind_a_proxy().await;
+    for (path, body, marker, place) in shown_once(&app, "after").await {
+        proxy.cut_commit_of(&marker, Cut::After, false);
+        let answer = app.admin_client().post(&path, &body).await;
+        assert!(proxy.has_cut(), "{path}");
+        assert_works(&app, place, &answer).await;
+    }
+    // What only changes or ends something, too; and this node answers by it at once.
+    let key = app.admin_client().post(ACCOUNTS, &json!({ "name": "ended", "default_key": true })).await.expect(201)["key"].as_str().unwrap().to_owned();
+    app.anyone().login(&key).await.token();
+    proxy.cut_commit_of("ended", Cut::After, false);
+    app.admin_client().patch(&format!("{ACCOUNTS}/ended"), &json!({ "active": false })).await.expect(200);
+    assert!(proxy.has_cut());
+    assert_eq!(app.anyone().login(&key).await.problem(), (401, "service_account_inactive".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commit_that_never_reached_the_database_is_worth_trying_again() {
+    let (app, proxy) = behind_a_proxy().await;
+    for (path, body, marker, place) in shown_once(&app, "before").await {
+        proxy.cut_commit_of(&marker, Cut::Before, false);
+        let refused = app.admin_client().post(&path, &body).await;
+        assert!(proxy.has_cut(), "{path}");
+        assert_eq!(refused.problem(), (503, "unavailable".to_owned()), "{path}");
+        // It certainly was not done: nothing is taken, and what there was still works.
+        let answer = app.admin_client().post(&path, &body).await;
+        assert_works(&app, place, &answer).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outcome_that_nobody_can_tell_is_called_unknown() {
+    let (app, proxy) = behind_a_proxy().await;
+    for (cut, there) in [(Cut::Before, 404), (Cut::After, 200)] {
+        let name = format!("unknown-{there}");
+        proxy.cut_commit_of(&name, cut, true);
+        let answer = app.admin_client().post(ACCOUNTS, &json!({ "name": name, "default_key": true })).await;
+        assert_eq!(answer.problem(), (503, "outcome_unknown".to_owned()));
+        assert_eq!(answer.header("retry-after"), "1");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("Idempotency-Key"), "{}", answer.text);
+        proxy.set_open(true);
+        eventually(async || app.anyone().get("/readyz").await.status == 200).await;
+        assert_eq!(app.admin_client().get(&format!("{ACCOUNTS}/{name}")).await.status, there);
+    }
+}
+
+/// After a restart or a failover the number of a transaction may be that of another one: what is there was committed, and of what is not there nobody can tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_restarted_in_between_is_not_asked_for_the_transaction() {
+    let postgres = Arc::new(tokio::task::spawn_blocking(Postgres::start).await.unwrap());
+    let database = Database { url: postgres.url(), folder: tempfile::tempdir().unwrap() };
+    let (proxy, through) = database.behind_a_proxy().await;
+    let app = TestApp::start_at(database, &through, &[("HOURPASS_DATABASE__TIMEOUT", "20s"), ("HOURPASS_STALENESS__BOUND", "30s")]).await;
+    for (cut, expected) in [(Cut::Before, 503), (Cut::After, 201)] {
+        let name = format!("restart-{expected}");
+        proxy.cut_commit_of(&name, cut, true);
+        let (admin, body) = (app.admin_client(), json!({ "name": name, "default_key": true }));
+        let request = tokio::spawn(async move { admin.post(ACCOUNTS, &body).await });
+        eventually(async || proxy.has_cut()).await;
+        let again = Arc::clone(&postgres);
+        tokio::task::spawn_blocking(move || {
+            again.crash();
+            again.start_again();
+        })
+        .await
+        .unwrap();
+        proxy.set_open(true);
+        let answer = request.await.unwrap();
+        assert_eq!(answer.status, expected, "{}", answer.text);
+        match answer.json()["key"].as_str() {
+            Some(key) => drop(app.anyone().login(key).await.token()),
+            None => assert_eq!(answer.problem().1, "outcome_unknown"),
+        }
+    }
+}
+
+/// The record of a token: the token is not handed out, and the record is not written twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn record_of_a_token_whose_outcome_is_lost_is_written_once() {
+    let (app, proxy) = behind_a_proxy().await;
+    let account = app.admin_client().post(ACCOUNTS, &json!({ "name": "exchanges", "default_key": true })).await.expect(201);
+    let key = account["key"].as_str().unwrap();
+    let events = async || {
+        let found = app.admin_client().get("/api/v1/audit_events?action=token.issue&limit=200").await.expect(200);
+        found["items"].as_array().unwrap().iter().filter(|event| event["actor_name"] == "exchanges").count()
+    };
+    for (round, cut) in [(0, Cut::Before), (1, Cut::After)] {
+        let before = events().await;
+        proxy.cut_at("token.issue", cut);
+        assert_eq!(app.anyone().login(key).await.problem(), (503, "unavailable".to_owned()));
+        assert!(proxy.has_cut());
+        assert_eq!(events().await, before + round);
+        app.anyone().login(key).await.token();
+        assert_eq!(events().await, before + round + 1);
+    }
+}
