@@ -135,7 +135,7 @@ async fn record_of_a_token_whose_outcome_is_lost_is_written_once() {
     };
     for (round, cut) in [(0, Cut::Before), (1, Cut::After)] {
         let before = events().await;
-        proxy.cut_at("token.issue", cut);
+        proxy.cut_at(["token.issue", "exchanges"], cut);
         assert_eq!(app.anyone().login(key).await.problem(), (503, "unavailable".to_owned()));
         assert!(proxy.has_cut());
         assert_eq!(events().await, before + round);

@@ -36,6 +36,11 @@ async fn read(request: &HttpRequest, payload: Payload, limits: Limits, expected:
 
 /// Reads a JSON object.
 pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<T, ApiError> {
+    Ok(json_and_bytes(request, payload, limits).await?.0)
+}
+
+/// Reads a JSON object. Returns the bytes, too.
+pub(super) async fn json_and_bytes<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<(T, Bytes), ApiError> {
     let bytes = read(request, payload, limits, "application/json").await?;
     // Otherwise the fields would be taken from an array, too, by their order.
     if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
@@ -45,7 +50,8 @@ pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Pa
     if bytes.windows(6).any(|part| part == b"\\u0000") && serde_json::from_slice(&bytes).is_ok_and(|value| holds_nul(&value)) {
         return Err(ApiError::invalid_request("the JSON body holds the character NUL"));
     }
-    serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_request(format!("the JSON body cannot be taken: {error}")))
+    let read = serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_request(format!("the JSON body cannot be taken: {error}")))?;
+    Ok((read, bytes))
 }
 
 fn holds_nul(value: &Value) -> bool {
@@ -58,9 +64,17 @@ fn holds_nul(value: &Value) -> bool {
 }
 
 /// Reads a JSON object where a body was sent.
-pub(super) async fn optional_json<T: DeserializeOwned + Default>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<T, ApiError> {
-    let empty = request.headers().get(CONTENT_LENGTH).is_none_or(|length| length == "0") && !request.headers().contains_key(TRANSFER_ENCODING);
-    if empty { Ok(T::default()) } else { json(request, payload, limits).await }
+pub(super) async fn optional_json<T: DeserializeOwned + Default>(
+    request: &HttpRequest,
+    payload: Payload,
+    limits: Limits,
+) -> Result<(T, Bytes), ApiError> {
+    if is_empty(request) { Ok((T::default(), Bytes::new())) } else { json_and_bytes(request, payload, limits).await }
+}
+
+/// Whether a request has no body.
+pub(super) fn is_empty(request: &HttpRequest) -> bool {
+    request.headers().get(CONTENT_LENGTH).is_none_or(|length| length == "0") && !request.headers().contains_key(TRANSFER_ENCODING)
 }
 
 /// The fields of an `application/x-www-form-urlencoded` body.
@@ -70,7 +84,17 @@ impl Form {
     /// Reads a form.
     pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<Self, ApiError> {
         let bytes = read(request, payload, limits, "application/x-www-form-urlencoded").await?;
-        Self::parse(&bytes).ok_or_else(|| ApiError::invalid_request("the form cannot be read: it is not UTF-8, or holds the character NUL"))
+        Self::of(&bytes)
+    }
+
+    /// Reads a form. Returns the bytes, too.
+    pub(super) async fn read_with_bytes(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<(Self, Bytes), ApiError> {
+        let bytes = read(request, payload, limits, "application/x-www-form-urlencoded").await?;
+        Ok((Self::of(&bytes)?, bytes))
+    }
+
+    fn of(bytes: &[u8]) -> Result<Self, ApiError> {
+        Self::parse(bytes).ok_or_else(|| ApiError::invalid_request("the form cannot be read: it is not UTF-8, or holds the character NUL"))
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {

@@ -52,9 +52,12 @@ pub const CODES: &[Row] = &[
     ("key_compromised", 409, "API key compromised", "invalid_request"),
     ("rotated_meanwhile", 409, "Rotated by someone else", "invalid_request"),
     ("nothing_retained", 409, "No old value", "invalid_request"),
+    ("idempotency_in_progress", 409, "Still being worked on", "invalid_request"),
+    ("idempotency_outdated", 409, "Done before, and over", "invalid_request"),
     ("payload_too_large", 413, "Too large", "invalid_request"),
     ("unsupported_media_type", 415, "Wrong content type", "invalid_request"),
     ("validation_failed", 422, "A value is out of its range", "invalid_request"),
+    ("idempotency_key_reused", 422, "Another request had this key", "invalid_request"),
     ("too_many_requests", 429, "Too many requests", "temporarily_unavailable"),
     ("internal_error", 500, "Internal error", "server_error"),
     ("not_implemented", 501, "Not implemented", "server_error"),
@@ -199,7 +202,7 @@ impl ApiError {
             403 if !self.login && code != "cross_site_request" => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"hourpass\", error=\"insufficient_scope\""));
             }
-            429 | 503 => {
+            _ if matches!(status, 429 | 503) || code == "idempotency_in_progress" => {
                 response.insert_header((RETRY_AFTER, self.retry_after));
             }
             415 => {

@@ -5,6 +5,7 @@ use actix_web::body::MessageBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue, LOCATION};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::error::ApiError;
@@ -12,6 +13,8 @@ use crate::service::{KeptAnswer, ManagementError, Uncommitted};
 
 /// The header by which a request says that it may be a repeat (draft-ietf-httpapi-idempotency-key-header).
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The field by which a form of a page does.
+pub(super) const FORM_KEY: &str = "idempotency_key";
 /// Says that an answer is that to an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// An Idempotency-Key may have so many characters.
@@ -59,7 +62,7 @@ impl Kept {
 
     /// Where a redirection leads.
     pub(super) fn location(&self) -> Option<&str> {
-        self.headers.iter().find(|(name, _)| *name == LOCATION).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(name, _)| *name == LOCATION.as_str()).map(|(_, value)| value.as_str())
     }
 
     /// Adds members to the JSON object that is the body.
@@ -70,6 +73,19 @@ impl Kept {
             self.body = format!("{body},{added}");
         }
         Ok(self)
+    }
+
+    /// Sets a member of the JSON object that is the body.
+    pub(super) fn set(mut self, name: &str, value: Value) -> Result<Self, ApiError> {
+        let mut body = self.json()?;
+        body.insert(name.to_owned(), value);
+        self.body = Value::Object(body).to_string();
+        Ok(self)
+    }
+
+    /// The JSON object that is the body.
+    pub(super) fn json(&self) -> Result<Map<String, Value>, ApiError> {
+        serde_json::from_str(&self.body).map_err(|error| ApiError::from_internal(&error))
     }
 
     /// The answer.

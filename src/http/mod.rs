@@ -12,6 +12,7 @@ mod dashboard;
 mod docs;
 mod error;
 mod health;
+mod kept;
 mod login;
 mod me;
 mod metrics;
@@ -29,6 +30,7 @@ use governor::DefaultKeyedRateLimiter;
 use ipnet::IpNet;
 use middleware::every_request;
 
+use crate::keys::AnswerKeys;
 use crate::service::{AuditLog, Authenticator, Follower, Login, Management, Memory, Sessions, Signing, Sources, StatusPublisher, Traffic};
 use crate::store::Store;
 
@@ -72,6 +74,8 @@ pub struct State {
     pub sources: Sources,
     /// The public URL.
     pub issuer: String,
+    /// The keys of the answers that are kept for repeated requests.
+    pub answers: AnswerKeys,
     /// What is counted.
     pub metrics: Metrics,
     /// Bounds on requests.

@@ -47,18 +47,18 @@ impl std::fmt::Debug for KeptAnswer {
 pub(super) struct Claim(Option<Arc<Attempt>>);
 
 /// What a use case has made in a transaction that is not committed yet: the answer is kept with it.
-#[derive(Debug)]
 #[must_use = "nothing was done until it is committed"]
 pub struct Uncommitted<T> {
     tx: Tx,
     made: T,
     claim: Claim,
     secret: Option<ApiKeyHash>,
+    afterwards: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl<T> Uncommitted<T> {
     pub(super) fn new(tx: Tx, claim: Claim, made: T) -> Self {
-        Self { tx, made, claim, secret: None }
+        Self { tx, made, claim, secret: None, afterwards: None }
     }
 
     /// The answer shows the key or invitation of this hash. A repeat is refused once it no longer works.
@@ -67,18 +67,27 @@ impl<T> Uncommitted<T> {
         self
     }
 
+    /// What to do when it is committed.
+    pub(super) fn afterwards(mut self, work: impl FnOnce() + Send + 'static) -> Self {
+        self.afterwards = Some(Box::new(work));
+        self
+    }
+
     /// Commits it with the answer that `render` makes of it, and returns that.
     ///
     /// # Errors
     /// Those of `render`, and if the database fails.
     pub async fn commit<E: From<ManagementError>>(self, render: impl FnOnce(T) -> Result<Zeroizing<Vec<u8>>, E>) -> Result<KeptAnswer, E> {
-        let Self { mut tx, made, claim, secret } = self;
+        let Self { mut tx, made, claim, secret, afterwards } = self;
         let answer = render(made)?;
         if let Claim(Some(attempt)) = claim {
             let sealed = attempt.key.seal(&answer).map_err(|error| ManagementError::from(StoreError::Corrupt(error.to_string())))?;
             tx.keep_answer(attempt.key.id(), &sealed, secret.as_ref()).await.map_err(ManagementError::from)?;
         }
         tx.commit().await.map_err(ManagementError::from)?;
+        if let Some(work) = afterwards {
+            work();
+        }
         Ok(KeptAnswer(answer))
     }
 }

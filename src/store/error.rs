@@ -38,6 +38,12 @@ impl StoreError {
         }
     }
 
+    /// Whether another transaction held a lock for too long.
+    #[must_use]
+    pub fn is_lock_timeout(&self) -> bool {
+        matches!(self, Self::Unavailable(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03"))
+    }
+
     /// This node's view of the changes is so old.
     #[must_use]
     pub fn stale(age: Duration) -> Self {

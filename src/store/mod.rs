@@ -72,6 +72,7 @@ macro_rules! writes {
 }
 
 mod access;
+mod answer;
 mod api_key;
 mod audit;
 mod changes;
@@ -118,6 +119,7 @@ use dialect::OpenedFile;
 use last_write::LastWrite;
 
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
+pub use answer::StoredAnswer;
 pub use api_key::{ExpiringKey, KeyFilter};
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent, Tally};
 pub use changes::{Changes, Node, Position, Version};
@@ -401,6 +403,7 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
     [
         ("store", STATEMENTS),
         ("access", access::STATEMENTS),
+        ("answer", answer::STATEMENTS),
         ("api_key", api_key::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("changes", changes::STATEMENTS),

@@ -98,9 +98,9 @@ impl Proxy {
         self.plan_cut(marker, COMMIT, cut, close);
     }
 
-    /// Cuts the connection, once, at a message with this text, whether or not it is in a transaction.
-    pub fn cut_at(&self, text: &str, cut: Cut) {
-        self.plan_cut(text, text.as_bytes(), cut, false);
+    /// Cuts the connection, once, at a message with these two texts, whether or not it is in a transaction.
+    pub fn cut_at(&self, texts: [&str; 2], cut: Cut) {
+        self.plan_cut(texts[0], texts[1].as_bytes(), cut, false);
     }
 
     fn plan_cut(&self, marker: &str, trigger: &[u8], cut: Cut, close: bool) {
