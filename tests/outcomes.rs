@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Cut, Database, Engine, Postgres, Proxy, TestApp, eventually};
@@ -79,8 +80,37 @@ async fn commit_that_never_reached_the_database_is_worth_trying_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn outcome_that_nobody_can_tell_is_called_unknown() {
-    let (app, proxy) = behind_a_proxy().await;
-    for (cut, there) in [(Cut::Before, 404), (Cut::After, 200)] {
+    let database = Engine::Postgres.database().await;
+    let (proxy, through) = database.behind_a_proxy().await;
+    // How long it is tried to find out.
+    let app = TestApp::start_at(database, &through, &[("HOURPASS_DATABASE__TIMEOUT", "500ms")]).await;
+    for (round, cut, there) in [("gone", Cut::Before, 404), ("there", Cut::After, 200)] {
+        // With an Idempotency-Key, a repeat is done now or answered as the first would have been: what is shown once is never lost.
+        for (number, (path, body, marker, place)) in shown_once(&app, round).await.into_iter().enumerate() {
+            let send = async || {
+                let key = format!("{round} {number}");
+                Answer::of(app.admin_client().request(Method::POST, &path).header("idempotency-key", key).json(&body)).await
+            };
+            proxy.cut_commit_of(&marker, cut, true);
+            assert_eq!(send().await.problem(), (503, "outcome_unknown".to_owned()), "{path}");
+            proxy.set_open(true);
+            eventually(async || app.anyone().get("/readyz").await.status == 200).await;
+            let repeated = send().await;
+            assert_eq!(repeated.header("idempotency-replayed"), if cut == Cut::After { "true" } else { "" }, "{path}");
+            assert_works(&app, place, &repeated).await;
+        }
+        // A page is sent again by a reload.
+        let name = format!("page-{there}");
+        let form = [("name", &*name), ("access", "none"), ("default_key", "yes"), ("expires", "never"), ("idempotency_key", "form")];
+        proxy.cut_commit_of(&name, cut, true);
+        assert_eq!(app.admin_client().post_form("/service-accounts/new", &form).await.status, 503);
+        proxy.set_open(true);
+        eventually(async || app.anyone().get("/readyz").await.status == 200).await;
+        let shown = app.admin_client().post_form("/service-accounts/new", &form).await;
+        assert_eq!(shown.status, 201, "{}", shown.text);
+        let key = shown.text.split("hp_live_").nth(1).unwrap().split(|c: char| !c.is_ascii_alphanumeric()).next().unwrap();
+        app.anyone().login(&format!("hp_live_{key}")).await.token();
+
         let name = format!("unknown-{there}");
         proxy.cut_commit_of(&name, cut, true);
         let answer = app.admin_client().post(ACCOUNTS, &json!({ "name": name, "default_key": true })).await;

@@ -15,7 +15,7 @@ use crate::keys::AnswerKey;
 use crate::store::{Holder, StoreError, Tx};
 
 /// How long an answer is kept.
-pub const KEPT_FOR: Duration = Duration::from_hours(24);
+const KEPT_FOR: Duration = Duration::from_hours(24);
 
 /// A request that came with an Idempotency-Key.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::super::credential::Call;
