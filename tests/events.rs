@@ -120,6 +120,21 @@ impl World {
         let makes = expected.iter().any(|event| ONCE.contains(&event.split([' ', '.']).nth(1).unwrap()));
         let once = [("idempotency_key", key.as_str())];
         let fields = if makes { [fields, &once].concat() } else { fields.to_vec() };
+        if makes {
+            let form = match path {
+                "/signing-keys/ES256/rotate" => "/signing-keys",
+                path => path.strip_suffix("/members").unwrap_or(path),
+            };
+            let (form, action) = (who.0.get(form).await.text, path.rsplit('/').next().unwrap());
+            // The form of this path, or the only one beside that of the frame, which signs out.
+            let of_path = form
+                .split("<form ")
+                .skip(2)
+                .find(|form| form.split('>').next().unwrap().contains(action) || !form.split('>').next().unwrap().contains("action="));
+            if !of_path.is_some_and(|form| form.split("</form>").next().unwrap().contains("name=\"idempotency_key\"")) {
+                self.wrong.push(format!("{row}: its form has no idempotency_key"));
+            }
+        }
         let first = who.0.post_form(path, &fields).await;
         self.compare(row.clone(), &first, who.1, expected).await;
         if makes {
@@ -127,13 +142,6 @@ impl World {
             let same = (second.status, &second.text, second.header("location")) == (first.status, &first.text, first.header("location"));
             if !same || !self.events(&second).await.is_empty() {
                 self.wrong.push(format!("{row}: the repeat is answered with {second:?}, and the first was with {first:?}"));
-            }
-            let form = match path {
-                "/signing-keys/ES256/rotate" => "/signing-keys",
-                path => path.strip_suffix("/members").unwrap_or(path),
-            };
-            if !who.0.get(form).await.text.contains("name=\"idempotency_key\"") && !form.ends_with("/rotate") && !form.contains("/teams/new") {
-                self.wrong.push(format!("{form}: its form has no idempotency_key"));
             }
         }
         first
@@ -176,32 +184,98 @@ async fn use_routes(w: &mut World) {
     let boss = (&admin, "boss");
     let v1 = |path: &str| format!("/api/v1/{path}");
     // Organizations. What happens in the new one is on record there.
-    w.api(boss, "POST", &v1("organizations"), json!({ "slug": "acme", "admin_email": "first@example.com" }), &["organization.create organization/acme name,slug"]).await;
-    w.api(boss, "PATCH", &v1("organizations/default"), json!({ "name": "Default", "api_key_max_days": 900 }), &["organization.update organization/default api_key_max_days,name"]).await;
+    w.api(
+        boss,
+        "POST",
+        &v1("organizations"),
+        json!({ "slug": "acme", "admin_email": "first@example.com" }),
+        &["organization.create organization/acme name,slug"],
+    )
+    .await;
+    w.api(
+        boss,
+        "PATCH",
+        &v1("organizations/default"),
+        json!({ "name": "Acme Corp", "api_key_max_days": 900 }),
+        &["organization.update organization/default api_key_max_days,name"],
+    )
+    .await;
     w.api(boss, "DELETE", &v1("organizations/acme"), Value::Null, &["organization.delete organization/acme name,slug"]).await;
     // Workspaces and projects.
-    w.api(boss, "POST", &v1("workspaces"), json!({ "slug": "ml" }), &["workspace.create workspace/ml audience,claims,labels,name,signing_algorithm,slug,token_lifetime_seconds,url"]).await;
+    w.api(
+        boss,
+        "POST",
+        &v1("workspaces"),
+        json!({ "slug": "ml" }),
+        &["workspace.create workspace/ml audience,claims,labels,name,signing_algorithm,slug,token_lifetime_seconds,url"],
+    )
+    .await;
     w.api(boss, "PATCH", &v1("workspaces/ml"), json!({ "name": "ML", "labels": { "a": "b" } }), &["workspace.update workspace/ml labels,name"]).await;
-    w.api(boss, "POST", &v1("workspaces/ml/projects"), json!({ "slug": "etl" }), &["project.create project/etl description,name,slug,workspace"]).await;
+    w.api(boss, "POST", &v1("workspaces/ml/projects"), json!({ "slug": "etl" }), &["project.create project/etl description,name,slug,workspace"])
+        .await;
     w.api(boss, "PATCH", &v1("workspaces/ml/projects/etl"), json!({ "description": "new" }), &["project.update project/etl description"]).await;
     w.api(boss, "DELETE", &v1("workspaces/ml/projects/etl"), Value::Null, &["project.delete project/etl slug,workspace"]).await;
     w.api(boss, "DELETE", &v1("workspaces/ml"), Value::Null, &["workspace.delete workspace/ml audience,slug"]).await;
     // Service accounts and their keys.
-    w.api(boss, "POST", &v1("service_accounts"), json!({ "name": "ci", "default_key": true, "workspace": "default", "permissions": ["pipelines.read"] }), &[
-        "service_account.create service_account/ci claims,description,labels,name",
-        "role.assign service_account/ci level,permissions,project,role,workspace",
-        "api_key.create api_key/default expires_at,hint,name,service_account",
-    ]).await;
-    w.api(boss, "PATCH", &v1("service_accounts/ci"), json!({ "description": "builds" }), &["service_account.update service_account/ci description"]).await;
+    w.api(
+        boss,
+        "POST",
+        &v1("service_accounts"),
+        json!({ "name": "ci", "default_key": true, "workspace": "default", "permissions": ["pipelines.read"] }),
+        &[
+            "service_account.create service_account/ci claims,description,labels,name",
+            "role.assign service_account/ci level,permissions,project,role,workspace",
+            "api_key.create api_key/default expires_at,hint,name,service_account",
+        ],
+    )
+    .await;
+    w.api(boss, "PATCH", &v1("service_accounts/ci"), json!({ "description": "builds" }), &["service_account.update service_account/ci description"])
+        .await;
     w.api(boss, "POST", &v1("service_accounts/ci/revoke_tokens"), Value::Null, &["service_account.revoke_tokens service_account/ci "]).await;
-    w.api(boss, "POST", &v1("service_accounts/ci/api_keys"), json!({ "name": "two" }), &["api_key.create api_key/two expires_at,hint,name,service_account"]).await;
+    w.api(
+        boss,
+        "POST",
+        &v1("service_accounts/ci/api_keys"),
+        json!({ "name": "two" }),
+        &["api_key.create api_key/two expires_at,hint,name,service_account"],
+    )
+    .await;
     let import = json!({ "name": "old", "sha256": "ab".repeat(32) });
     w.api(boss, "POST", &v1("service_accounts/ci/api_keys"), import, &["api_key.import api_key/old expires_at,hint,name,service_account"]).await;
-    w.api(boss, "PATCH", &v1("service_accounts/ci/api_keys/two"), json!({ "name": "second", "active": false }), &["api_key.update api_key/two active,name"]).await;
+    w.api(
+        boss,
+        "PATCH",
+        &v1("service_accounts/ci/api_keys/two"),
+        json!({ "name": "second", "active": false }),
+        &["api_key.update api_key/two active,name"],
+    )
+    .await;
     w.api(boss, "PATCH", &v1("service_accounts/ci/api_keys/second"), json!({ "active": true }), &["api_key.update api_key/second active"]).await;
-    let rotated = w.api(boss, "POST", &v1("service_accounts/ci/api_keys/second/rotate"), json!({ "retain_minutes": 5 }), &["api_key.rotate api_key/second expires_at,hint,retained_until,service_account"]).await;
-    w.api(boss, "POST", &v1("service_accounts/ci/api_keys/second/revoke_tokens"), Value::Null, &["api_key.revoke_tokens api_key/second service_account"]).await;
-    w.api(boss, "POST", &v1("service_accounts/ci/api_keys/default/compromised"), Value::Null, &["api_key.compromise api_key/default how,service_account"]).await;
+    let rotated = w
+        .api(
+            boss,
+            "POST",
+            &v1("service_accounts/ci/api_keys/second/rotate"),
+            json!({ "retain_minutes": 5 }),
+            &["api_key.rotate api_key/second expires_at,hint,retained_until,service_account"],
+        )
+        .await;
+    w.api(
+        boss,
+        "POST",
+        &v1("service_accounts/ci/api_keys/second/revoke_tokens"),
+        Value::Null,
+        &["api_key.revoke_tokens api_key/second service_account"],
+    )
+    .await;
+    w.api(
+        boss,
+        "POST",
+        &v1("service_accounts/ci/api_keys/default/compromised"),
+        Value::Null,
+        &["api_key.compromise api_key/default how,service_account"],
+    )
+    .await;
     w.api(boss, "DELETE", &v1("service_accounts/ci/api_keys/old"), Value::Null, &["api_key.delete api_key/old name,service_account"]).await;
     let anyone = w.app.anyone();
     let leaked = json!({ "key": rotated["key"] });
@@ -215,36 +289,83 @@ async fn use_routes(w: &mut World) {
     w.api((&anyone, "ci"), "POST", &v1("api_keys/report"), leaked, &["api_key.compromise api_key/second how,service_account"]).await;
     // Permissions and roles.
     w.api(boss, "POST", &v1("permissions"), json!({ "name": "cats.feed" }), &["permission.create permission/cats.feed description,name"]).await;
-    w.api(boss, "PATCH", &v1("permissions/cats.feed"), json!({ "description": "new" }), &["permission.update permission/cats.feed description"]).await;
+    w.api(boss, "PATCH", &v1("permissions/cats.feed"), json!({ "description": "new" }), &["permission.update permission/cats.feed description"])
+        .await;
     w.api(boss, "DELETE", &v1("permissions/cats.feed"), Value::Null, &["permission.delete permission/cats.feed name"]).await;
-    w.api(boss, "POST", &v1("roles"), json!({ "name": "reader", "level": "workspace", "permissions": ["pipelines.read"] }), &["role.create role/reader description,level,name,permissions"]).await;
+    w.api(
+        boss,
+        "POST",
+        &v1("roles"),
+        json!({ "name": "reader", "level": "workspace", "permissions": ["pipelines.read"] }),
+        &["role.create role/reader description,level,name,permissions"],
+    )
+    .await;
     w.api(boss, "PATCH", &v1("roles/reader"), json!({ "name": "lector" }), &["role.update role/reader name"]).await;
-    let given = w.api(boss, "POST", &v1("role_assignments"), json!({ "service_account": "ci", "role": "lector", "workspace": "default" }), &["role.assign service_account/ci level,permissions,project,role,workspace"]).await;
-    w.api(boss, "DELETE", &v1(&format!("role_assignments/{}", given["id"].as_str().unwrap())), Value::Null, &["role.unassign service_account/ci level,permissions,project,role,workspace"]).await;
+    let given = w
+        .api(
+            boss,
+            "POST",
+            &v1("role_assignments"),
+            json!({ "service_account": "ci", "role": "lector", "workspace": "default" }),
+            &["role.assign service_account/ci level,permissions,project,role,workspace"],
+        )
+        .await;
+    w.api(
+        boss,
+        "DELETE",
+        &v1(&format!("role_assignments/{}", given["id"].as_str().unwrap())),
+        Value::Null,
+        &["role.unassign service_account/ci level,permissions,project,role,workspace"],
+    )
+    .await;
     w.api(boss, "DELETE", &v1("roles/lector"), Value::Null, &["role.delete role/lector name"]).await;
     // Teams.
     w.api(boss, "POST", &v1("teams"), json!({ "name": "data" }), &["team.create team/data description,name"]).await;
     w.api(boss, "PATCH", &v1("teams/data"), json!({ "description": "new" }), &["team.update team/data description"]).await;
-    w.api(boss, "POST", &v1("teams/data/members"), json!({ "service_account": "ci" }), &["team.add_member team/data member,member_id,member_kind"]).await;
+    w.api(boss, "POST", &v1("teams/data/members"), json!({ "service_account": "ci" }), &["team.add_member team/data member,member_id,member_kind"])
+        .await;
     let member = w.id(&v1("service_accounts/ci")).await;
     w.api(boss, "DELETE", &v1(&format!("teams/data/members/{member}")), Value::Null, &["team.remove_member team/data member,member_id"]).await;
     w.api(boss, "DELETE", &v1("teams/data"), Value::Null, &["team.delete team/data gave,members,name"]).await;
     w.api(boss, "DELETE", &v1("service_accounts/ci"), Value::Null, &["service_account.delete service_account/ci held,name"]).await;
     // People.
-    let invited = w.api(boss, "POST", &v1("users"), json!({ "email": "ada@example.com" }), &["user.create user/ada@example.com email,name,password", "user.invite user/ada@example.com expires_at"]).await;
+    let invited = w
+        .api(
+            boss,
+            "POST",
+            &v1("users"),
+            json!({ "email": "ada@example.com" }),
+            &["user.create user/ada@example.com email,name,password", "user.invite user/ada@example.com expires_at"],
+        )
+        .await;
     w.api(boss, "PATCH", &v1("users/ada@example.com"), json!({ "name": "Ada" }), &["user.update user/ada@example.com name"]).await;
     let again = w.api(boss, "POST", &v1("users/ada@example.com/invite"), Value::Null, &["user.invite user/ada@example.com expires_at"]).await;
     assert_ne!(again["invitation"], invited["invitation"]);
     let accepted = json!({ "invitation": again["invitation"], "password": PASSWORD });
-    w.api((&anyone, "ada@example.com"), "POST", &v1("invitations/accept"), accepted, &["user.set_password user/ada@example.com password,sessions"]).await;
+    w.api((&anyone, "ada@example.com"), "POST", &v1("invitations/accept"), accepted, &["user.set_password user/ada@example.com password,sessions"])
+        .await;
     let (browser, ada) = signed_in(&w.app, "ada@example.com", PASSWORD).await;
     w.api((&ada, "ada@example.com"), "POST", &v1("explain"), json!({ "credential": "hp_live_x" }), &[]).await;
     let sessions = ada.get("/users/me/sessions").await.expect(200);
     let of_browser = sessions["items"].as_array().unwrap().iter().find(|it| it["current"] == false).unwrap()["id"].as_str().unwrap().to_owned();
-    w.api((&ada, "ada@example.com"), "DELETE", &format!("/users/me/sessions/{of_browser}"), Value::Null, &["session.end user/ada@example.com session_id"]).await;
+    w.api(
+        (&ada, "ada@example.com"),
+        "DELETE",
+        &format!("/users/me/sessions/{of_browser}"),
+        Value::Null,
+        &["session.end user/ada@example.com session_id"],
+    )
+    .await;
     w.api((&ada, "ada@example.com"), "POST", "/users/me/sessions/end_others", Value::Null, &["session.end user/ada@example.com sessions"]).await;
     drop(browser);
-    w.api((&ada, "ada@example.com"), "POST", "/users/me/password", json!({ "old_password": PASSWORD, "password": "another horse battery" }), &["user.change_password user/ada@example.com other sessions,password"]).await;
+    w.api(
+        (&ada, "ada@example.com"),
+        "POST",
+        "/users/me/password",
+        json!({ "old_password": PASSWORD, "password": "another horse battery" }),
+        &["user.change_password user/ada@example.com other sessions,password"],
+    )
+    .await;
     w.api((&ada, "ada@example.com"), "POST", "/auth/logout", Value::Null, &["user.sign_out user/ada@example.com "]).await;
     // Its use renews the session of a browser.
     let (browser, _) = signed_in(&w.app, "ada@example.com", "another horse battery").await;
@@ -254,7 +375,14 @@ async fn use_routes(w: &mut World) {
     w.api(boss, "DELETE", &v1("users/ada@example.com"), Value::Null, &["user.delete user/ada@example.com email,held"]).await;
     // Signing keys.
     w.api(boss, "POST", &v1("signing_keys/rotate"), Value::Null, &["signing_key.create active_from,algorithm"]).await;
-    w.api(boss, "POST", &v1("signing_keys/rotate"), json!({ "now": true }), &["signing_key.create active_from,algorithm", "signing_key.withdraw algorithm", "signing_key.withdraw algorithm"]).await;
+    w.api(
+        boss,
+        "POST",
+        &v1("signing_keys/rotate"),
+        json!({ "now": true }),
+        &["signing_key.create active_from,algorithm", "signing_key.withdraw algorithm", "signing_key.withdraw algorithm"],
+    )
+    .await;
 }
 
 on_both_engines! {
@@ -284,7 +412,7 @@ on_both_engines! {
         let boss = (&admin, "boss");
         let v1 = |path: &str| format!("/api/v1/{path}");
         w.page(boss, "/organizations/new", &[("slug", "acme"), ("admin_email", "first@example.com")], &["organization.create organization/acme name,slug"]).await;
-        w.page(boss, "/organization", &[("name", "Default")], &["organization.update organization/default name"]).await;
+        w.page(boss, "/organization", &[("name", "Acme Corp")], &["organization.update organization/default name"]).await;
         w.page(boss, "/organizations/acme/delete", &[], &["organization.delete organization/acme name,slug"]).await;
         let workspace = [("slug", "ml"), ("token_lifetime_seconds", "3600"), ("signing_algorithm", "ES256")];
         w.page(boss, "/workspaces/new", &workspace, &["workspace.create workspace/ml audience,claims,labels,name,signing_algorithm,slug,token_lifetime_seconds,url"]).await;
@@ -348,7 +476,7 @@ on_both_engines! {
         let (browser, code) = (w.app.anyone().browser(), format!("hp_invite_{code}"));
         let accepted = [("invitation", &*code), ("password", PASSWORD)];
         w.page((&browser, "ada@example.com"), "/invitation", &accepted, &["user.set_password user/ada@example.com password,sessions"]).await;
-        let signed_in = w.page((&browser, "ada@example.com"), "/sign-in", &[("username", "ada@example.com"), ("password", PASSWORD)], &["token.issue hourpass/hourpass audience,jti,scope"]).await;
+        let signed_in = w.page((&browser, "ada@example.com"), "/sign-in", &[("username", "ada@example.com"), ("password", PASSWORD)], &["token.issue hourpass/hourpass audience,jti,scope,session"]).await;
         let ada = browser.keeping(&signed_in);
         let ada = (&ada, "ada@example.com");
         browser.post_form("/sign-in", &[("username", "ada@example.com"), ("password", PASSWORD)]).await;

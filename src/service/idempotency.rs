@@ -9,7 +9,9 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::authentication::Caller;
+use super::makers::judge;
 use super::management::{Management, ManagementError, require_cover};
+use crate::domain::access::Access;
 use crate::domain::api_key::ApiKeyHash;
 use crate::keys::AnswerKey;
 use crate::store::{Holder, StoreError, Tx};
@@ -116,7 +118,12 @@ impl Management {
     /// Refuses a repeat whose answer shows a key or invitation that no longer works, or that by now gives more than the caller holds.
     async fn check_shown(&self, tx: &mut Tx, caller: &Caller, secret: &ApiKeyHash) -> Result<(), ManagementError> {
         let now = self.sources.latest();
-        if let Some(found) = tx.find_key_credential(secret).await? {
+        if let Some(mut found) = tx.find_key_credential(secret).await? {
+            if found.made_by_other {
+                let owners = Access::of(&tx.list_assignments(Holder::ServiceAccount(found.account.id)).await?);
+                let makers = tx.list_makers(found.value.id.0).await?;
+                found.left_behind = judge(owners, &makers, async |holder| tx.list_assignments(holder).await).await?.is_none();
+            }
             if found.value.retained_until.is_some() || found.check(now).is_err() {
                 return Err(ManagementError::Outdated);
             }

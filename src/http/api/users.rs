@@ -228,9 +228,8 @@ pub(crate) async fn impact(call: Call, user: Path<String>) -> Result<Json<LeftBe
 
 pub(crate) async fn invite(call: Call, user: Path<String>) -> Result<HttpResponse, ApiError> {
     let made = call.state.management.invite_user(&call.caller, &Reference::from(user.as_str()), call.origin.clone()).await;
-    let render = |(user, invitation): (User, Invitation)| {
-        Ok(HttpResponse::Ok().json(InvitedBody { user: user.into(), invitation: Some(invitation).into() }))
-    };
+    let render =
+        |(user, invitation): (User, Invitation)| Ok(HttpResponse::Ok().json(InvitedBody { user: user.into(), invitation: Some(invitation).into() }));
     call.commit(made, render).await
 }
 

@@ -146,7 +146,8 @@ impl WorkspaceBody {
 
 /// A workspace as the API tells of it.
 async fn body(call: &Call, workspace: Workspace) -> Result<WorkspaceBody, ApiError> {
-    Ok(WorkspaceBody::of(workspace, &call.state.signing.keys().await?, call.state.sources.now()))
+    let keys = call.state.signing.keys().await?;
+    Ok(WorkspaceBody::of(workspace, &keys, call.state.sources.now()))
 }
 
 /// From a minute to an hour, in seconds.

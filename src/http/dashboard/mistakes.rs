@@ -5,7 +5,8 @@ use actix_web::http::StatusCode;
 use super::super::error::{ApiError, FieldError};
 
 /// Where a form was sent before with other contents, and went through.
-const SENT_BEFORE: &str = "This form was sent before with other contents, and that was done. Nothing was done now; send it again if you want this as well.";
+const SENT_BEFORE: &str =
+    "This form was sent before with other contents, and that was done. Nothing was done now; send it again if you want this as well.";
 
 /// What is wrong with a form: nothing at first.
 #[derive(Debug, Default)]

@@ -57,7 +57,12 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not, or the address is taken.
-    pub async fn create_user(&self, caller: &Caller, wanted: NewUser, origin: Origin) -> Result<Uncommitted<(User, Option<Invitation>)>, ManagementError> {
+    pub async fn create_user(
+        &self,
+        caller: &Caller,
+        wanted: NewUser,
+        origin: Origin,
+    ) -> Result<Uncommitted<(User, Option<Invitation>)>, ManagementError> {
         require(caller, &Permission::USERS_MANAGE, Place::Organization)?;
         let hash = match &wanted.password {
             Some(password) => Some(self.passwords.hash_chosen(password).await?),
@@ -157,7 +162,12 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not, there is none, they are deactivated, or may do more than the caller.
-    pub async fn invite_user(&self, caller: &Caller, reference: &Reference, origin: Origin) -> Result<Uncommitted<(User, Invitation)>, ManagementError> {
+    pub async fn invite_user(
+        &self,
+        caller: &Caller,
+        reference: &Reference,
+        origin: Origin,
+    ) -> Result<Uncommitted<(User, Invitation)>, ManagementError> {
         let (mut tx, caller, user) = self.begin_with_user(caller, reference).await?;
         require_cover(&mut tx, &caller, Holder::User(user.id), &user.email).await?;
         if !user.active {

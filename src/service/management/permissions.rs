@@ -31,7 +31,12 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not, the name is taken, or the catalogue is full.
-    pub async fn create_permission(&self, caller: &Caller, wanted: NewPermission, origin: Origin) -> Result<Uncommitted<CatalogueEntry>, ManagementError> {
+    pub async fn create_permission(
+        &self,
+        caller: &Caller,
+        wanted: NewPermission,
+        origin: Origin,
+    ) -> Result<Uncommitted<CatalogueEntry>, ManagementError> {
         let (mut tx, caller) = self.begin_access(caller, &Permission::ROLES_MANAGE, Place::Organization, &[]).await?;
         let reserved = wanted.name.built_in().is_some() && !CATALOGUE.iter().any(|(name, _)| *name == wanted.name.as_str());
         if reserved {
