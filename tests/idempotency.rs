@@ -27,8 +27,11 @@ fn outdated() -> (u16, String) {
     (409, "idempotency_outdated".to_owned())
 }
 
+/// A row of the kept answers.
+type Row = (Vec<u8>, Vec<u8>, Vec<u8>, Option<Vec<u8>>);
+
 /// Every column of the kept answers.
-async fn kept(app: &TestApp) -> Vec<(Vec<u8>, Vec<u8>, Vec<u8>, Option<Vec<u8>>)> {
+async fn kept(app: &TestApp) -> Vec<Row> {
     const SQL: &str = "SELECT id, fingerprint, sealed, secret_hash FROM answers";
     match app.store.pool() {
         Db::Sqlite(pool) => sqlx::query_as(SQL).fetch_all(pool).await.unwrap(),
