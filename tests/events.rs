@@ -16,6 +16,9 @@ const PASSWORD: &str = "correct horse battery";
 /// Routes that change nothing that belongs on record.
 const NO_CHANGE: &[&str] = &["POST /api/v1/explain"];
 
+/// What the events say of credentials that somebody left behind.
+const LEFT_BEHIND: &str = "api_key_ids,api_keys,invitations,old_value_api_key_ids,old_values,passwords,user_ids";
+
 /// Verbs of what is to be done once, however often it is sent.
 const ONCE: &[&str] = &["create", "import", "rotate", "invite", "assign", "add_member"];
 
@@ -288,6 +291,14 @@ async fn use_routes(w: &mut World) {
         w.compare(row, &answer, "ci", &["token.issue workspace/default audience,jti,scope"]).await;
     }
     w.api((&anyone, "ci"), "POST", &v1("api_keys/report"), leaked, &["api_key.compromise api_key/second how,service_account"]).await;
+    // What somebody made for others ends with them, or is kept.
+    for (name, keep) in [("leaver", true), ("rogue", false)] {
+        let maker = w.app.anyone().with(&w.app.issue_key("default", name, &["organization-admin"], None).await);
+        maker.post(&v1("service_accounts/ci/api_keys"), &json!({ "name": name })).await.expect(201);
+        let body = json!({ "active": false, "keep_credentials": keep });
+        let left = format!("credential.{} service_account/{name} {LEFT_BEHIND}", if keep { "adopt" } else { "end" });
+        w.api(boss, "PATCH", &v1(&format!("service_accounts/{name}")), body, &[&format!("service_account.update service_account/{name} active"), &left]).await;
+    }
     // Permissions and roles.
     w.api(boss, "POST", &v1("permissions"), json!({ "name": "cats.feed" }), &["permission.create permission/cats.feed description,name"]).await;
     w.api(boss, "PATCH", &v1("permissions/cats.feed"), json!({ "description": "new" }), &["permission.update permission/cats.feed description"])
