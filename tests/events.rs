@@ -297,7 +297,14 @@ async fn use_routes(w: &mut World) {
         maker.post(&v1("service_accounts/ci/api_keys"), &json!({ "name": name })).await.expect(201);
         let body = json!({ "active": false, "keep_credentials": keep });
         let left = format!("credential.{} service_account/{name} {LEFT_BEHIND}", if keep { "adopt" } else { "end" });
-        w.api(boss, "PATCH", &v1(&format!("service_accounts/{name}")), body, &[&format!("service_account.update service_account/{name} active"), &left]).await;
+        w.api(
+            boss,
+            "PATCH",
+            &v1(&format!("service_accounts/{name}")),
+            body,
+            &[&format!("service_account.update service_account/{name} active"), &left],
+        )
+        .await;
     }
     // Permissions and roles.
     w.api(boss, "POST", &v1("permissions"), json!({ "name": "cats.feed" }), &["permission.create permission/cats.feed description,name"]).await;
