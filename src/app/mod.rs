@@ -17,6 +17,7 @@ use tokio::net::TcpSocket;
 use crate::config::{ApiKeys, Config, Database, Passwords as PasswordSettings, Users};
 use crate::domain::id::NodeId;
 use crate::http::{self, ConnectionSettings, Limits, Metrics, State, Stopping};
+use crate::keys::AnswerKeys;
 use crate::service::{
     Administration, AdministrationError, AuditLog, Authenticator, Context, FirstStart, Follower, Login, Management, Memory, Passwords, RateLimiter,
     Recorder, Rules, Sessions, Signing, SigningError, Sources, StatusPublisher, StatusRules, Traffic, Upkeep, Usage,
@@ -108,6 +109,7 @@ impl Application {
         let sealed = store.count_signing_keys().await? > 0;
         let master = master_key::find(&config.signing, &config.database, OpenMode::CreateIfMissing, sealed, &*sources.random)?;
         store.keep_marks(recovery::mark_directory(&config.database, &config.signing).as_ref(), OpenMode::CreateIfMissing).await?;
+        let answers = AnswerKeys::new(&master);
         let signing = Arc::new(Signing::open_or_create(store.clone(), master, sources.clone(), config.signing.rotation).await?);
         unfinished.finish(&signing).await?;
         let passwords = passwords(&config.passwords, &sources);
@@ -168,6 +170,7 @@ impl Application {
             store: store.clone(),
             sources,
             issuer: issuer.clone(),
+            answers,
             metrics: Metrics::default(),
             limits: Limits {
                 body_limit: config.server.body_limit,

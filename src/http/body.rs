@@ -52,6 +52,11 @@ fn refuse_secrets_in(body: &Map<String, Value>) -> Result<(), ApiError> {
 
 /// Reads a JSON object. A credential in a field that is not for one is refused, whatever becomes of the field.
 pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<T, ApiError> {
+    Ok(json_and_bytes(request, payload, limits).await?.0)
+}
+
+/// Reads a JSON object. Returns the bytes, too.
+pub(super) async fn json_and_bytes<T: DeserializeOwned>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<(T, Bytes), ApiError> {
     let bytes = read(request, payload, limits, "application/json").await?;
     // Otherwise the fields would be taken from an array, too, by their order.
     if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
@@ -61,12 +66,12 @@ pub(super) async fn json<T: DeserializeOwned>(request: &HttpRequest, payload: Pa
     if bytes.windows(6).any(|part| part == b"\\u0000") && serde_json::from_slice(&bytes).is_ok_and(|value| holds_nul(&value)) {
         return Err(ApiError::invalid_request("the JSON body holds the character NUL"));
     }
-    let wrong = |error: serde_json::Error| ApiError::invalid_request(format!("the JSON body cannot be taken: {error}"));
     // Where this does not parse, the other does not either, and says where.
     if let Ok(body) = serde_json::from_slice(&bytes) {
         refuse_secrets_in(&body)?;
     }
-    serde_json::from_slice(&bytes).map_err(wrong)
+    let read = serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid_request(format!("the JSON body cannot be taken: {error}")))?;
+    Ok((read, bytes))
 }
 
 fn holds_nul(value: &Value) -> bool {
@@ -79,28 +84,43 @@ fn holds_nul(value: &Value) -> bool {
 }
 
 /// Reads a JSON object where a body was sent.
-pub(super) async fn optional_json<T: DeserializeOwned + Default>(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<T, ApiError> {
-    let empty = request.headers().get(CONTENT_LENGTH).is_none_or(|length| length == "0") && !request.headers().contains_key(TRANSFER_ENCODING);
-    if empty { Ok(T::default()) } else { json(request, payload, limits).await }
+pub(super) async fn optional_json<T: DeserializeOwned + Default>(
+    request: &HttpRequest,
+    payload: Payload,
+    limits: Limits,
+) -> Result<(T, Bytes), ApiError> {
+    if is_empty(request) { Ok((T::default(), Bytes::new())) } else { json_and_bytes(request, payload, limits).await }
 }
+
+/// Whether a request has no body.
+pub(super) fn is_empty(request: &HttpRequest) -> bool {
+    request.headers().get(CONTENT_LENGTH).is_none_or(|length| length == "0") && !request.headers().contains_key(TRANSFER_ENCODING)
+}
+
+/// The content type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The fields of an `application/x-www-form-urlencoded` body.
 pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
 
 impl Form {
-    /// Reads a form. A credential in a field that is not for one is refused, whatever becomes of the field.
-    pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<Self, ApiError> {
-        let form = Self::read_credentials(request, payload, limits).await?;
+    /// Reads a form and returns its bytes, too. A credential in a field that is not for one is refused, whatever becomes of the field.
+    pub(super) async fn read(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<(Self, Bytes), ApiError> {
+        let bytes = read(request, payload, limits, FORM).await?;
+        let form = Self::of(&bytes)?;
         let misplaced =
             |(name, value): &&(String, Zeroizing<String>)| holds_secret(name) || !CREDENTIALS.contains(&name.as_str()) && holds_secret(value);
         refuse_secrets(form.0.iter().filter(misplaced).map(|(name, _)| Cow::Borrowed(name.as_str())))?;
-        Ok(form)
+        Ok((form, bytes))
     }
 
     /// Reads a form with which somebody signs in. Clients send their key in more fields than one, and nothing of it is stored as it is.
     pub(super) async fn read_credentials(request: &HttpRequest, payload: Payload, limits: Limits) -> Result<Self, ApiError> {
-        let bytes = read(request, payload, limits, "application/x-www-form-urlencoded").await?;
-        Self::parse(&bytes).ok_or_else(|| ApiError::invalid_request("the form cannot be read: it is not UTF-8, or holds the character NUL"))
+        Self::of(&read(request, payload, limits, FORM).await?)
+    }
+
+    fn of(bytes: &[u8]) -> Result<Self, ApiError> {
+        Self::parse(bytes).ok_or_else(|| ApiError::invalid_request("the form cannot be read: it is not UTF-8, or holds the character NUL"))
     }
 
     fn parse(bytes: &[u8]) -> Option<Self> {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{AUTHORIZATION, HeaderName, HeaderValue, USER_AGENT};
@@ -16,12 +16,13 @@ use url::form_urlencoded;
 use super::State;
 use super::body::{self, Form};
 use super::error::ApiError;
-use super::routes::{Needs, needs};
+use super::kept::{FORM_KEY, IDEMPOTENCY_KEY, Kept, parse_idempotency_key};
+use super::routes::{Needs, needs, takes_idempotency_key};
 use super::{cookie, dashboard};
 use crate::domain::audit::Origin;
 use crate::domain::id::RequestId;
 use crate::domain::secret_filter::{holds_secret, masked};
-use crate::service::{Caller, ManagementError, Propagation};
+use crate::service::{Attempt, Caller, ManagementError, Propagation, Uncommitted};
 
 /// How many nodes there are, and how many answer by a change, where an answer has no body (RFC 9651, section 3.2).
 const PROPAGATION: HeaderName = HeaderName::from_static("hourpass-propagation");
@@ -34,6 +35,15 @@ pub(super) struct Call {
     pub(super) origin: Origin,
     request: HttpRequest,
     payload: Option<web::Payload>,
+    /// The Idempotency-Key that was sent, if the route takes one.
+    idempotency_key: Option<String>,
+}
+
+/// How many nodes there are, and how many answer by a change.
+#[derive(Serialize)]
+struct PropagationBody {
+    live_nodes: usize,
+    confirmed: usize,
 }
 
 impl Call {
@@ -45,13 +55,39 @@ impl Call {
             body: T,
             propagation: PropagationBody,
         }
+        HttpResponse::Ok().json(Confirmed { body, propagation: self.propagation().await })
+    }
+
+    /// Commits what a use case made, and answers with what `render` makes of it. A repeat is answered with what was answered before.
+    pub(super) async fn commit<T>(
+        &self,
+        made: Result<Uncommitted<T>, ManagementError>,
+        render: impl FnOnce(T) -> Result<HttpResponse, ApiError>,
+    ) -> Result<HttpResponse, ApiError> {
+        Ok(Kept::commit(made, render).await?.answer())
+    }
+
+    /// Answers with this, after the other nodes have confirmed what was changed, and with how many of them did.
+    pub(super) async fn confirm(&self, kept: Kept) -> Result<HttpResponse, ApiError> {
         #[derive(Serialize)]
-        struct PropagationBody {
-            live_nodes: usize,
-            confirmed: usize,
+        struct Confirmed {
+            propagation: PropagationBody,
         }
+        Ok(kept.with(&Confirmed { propagation: self.propagation().await })?.answer())
+    }
+
+    async fn propagation(&self) -> PropagationBody {
         let Propagation { live_nodes, confirmed } = self.state.follower.confirm().await;
-        HttpResponse::Ok().json(Confirmed { body, propagation: PropagationBody { live_nodes, confirmed } })
+        PropagationBody { live_nodes, confirmed }
+    }
+
+    /// Notes what the request with the Idempotency-Key consists of: a repeat has to be the same.
+    fn note_body(&mut self, body: &[u8]) -> Result<(), ApiError> {
+        let Some(key) = &self.idempotency_key else { return Ok(()) };
+        let key = self.state.answers.of(&self.caller.id(), key).map_err(|error| ApiError::from_internal(&error))?;
+        let target = self.request.uri().path_and_query().map_or("", |target| target.as_str());
+        self.caller.attempt = Some(Arc::new(Attempt::new(key, &[self.request.method().as_str().as_bytes(), target.as_bytes(), body])));
+        Ok(())
     }
 
     /// Answers that it was done, after the other nodes have confirmed it. How many did stands in a header, because there is no body.
@@ -68,19 +104,34 @@ impl Call {
     /// Reads a JSON object. To be called once.
     pub(super) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
         let payload = self.payload.take().ok_or_else(|| ApiError::invalid_request("the body was read already"))?;
-        body::json(&self.request, payload, self.state.limits).await
+        let (read, bytes) = body::json_and_bytes(&self.request, payload, self.state.limits).await?;
+        self.note_body(&bytes)?;
+        Ok(read)
     }
 
     /// Reads a JSON object where a body was sent. To be called once.
     pub(super) async fn optional_json<T: DeserializeOwned + Default>(&mut self) -> Result<T, ApiError> {
         let payload = self.payload.take().ok_or_else(|| ApiError::invalid_request("the body was read already"))?;
-        body::optional_json(&self.request, payload, self.state.limits).await
+        let (read, bytes) = body::optional_json(&self.request, payload, self.state.limits).await?;
+        self.note_body(&bytes)?;
+        Ok(read)
     }
 
-    /// Reads a form. To be called once.
+    /// Reads a form. Its field [`FORM_KEY`], if there is one, is its Idempotency-Key. To be called once.
     pub(super) async fn form(&mut self) -> Result<Form, ApiError> {
         let payload = self.payload.take().ok_or_else(|| ApiError::invalid_request("the body was read already"))?;
-        Form::read(&self.request, payload, self.state.limits).await
+        let (mut form, bytes) = Form::read(&self.request, payload, self.state.limits).await?;
+        if let Some(key) = form.take(FORM_KEY)? {
+            // All forms of a page have the same, and are sent to different paths.
+            self.idempotency_key = Some(format!("{} {}", parse_idempotency_key(&key)?, self.request.path()));
+            self.note_body(&bytes)?;
+        }
+        Ok(form)
+    }
+
+    /// Reads a form where a body was sent, only for its Idempotency-Key. To be called once.
+    pub(super) async fn optional_form(&mut self) -> Result<(), ApiError> {
+        if body::is_empty(&self.request) { Ok(()) } else { self.form().await.map(drop) }
     }
 
     /// Reads the parameters of the query. Unknown ones are refused by the types, so that a mistyped filter does not list everything.
@@ -113,15 +164,31 @@ impl FromRequest for Call {
                 None => state.authenticator.authenticate(&bearer(&request)?, &origin).await?,
             };
             dashboard::remember(&request, &caller);
-            let needs = request.match_pattern().and_then(|path| needs(request.method(), &path)).ok_or_else(wrong)?;
+            let path = request.match_pattern().ok_or_else(wrong)?;
+            let needs = needs(request.method(), &path).ok_or_else(wrong)?;
             if let Needs::Permission(permission) = needs
                 && !caller.access.holds_somewhere(permission)
             {
                 return Err(ManagementError::Forbidden(permission.clone(), "there").into());
             }
-            Ok(Self { state, caller, origin, request, payload })
+            let idempotency_key = if takes_idempotency_key(request.method(), &path) { sent_idempotency_key(&request)? } else { None };
+            let mut call = Self { state, caller, origin, request, payload, idempotency_key };
+            // Until a body is read.
+            call.note_body(&[])?;
+            Ok(call)
         })
     }
+}
+
+/// The Idempotency-Key of a request.
+fn sent_idempotency_key(request: &HttpRequest) -> Result<Option<String>, ApiError> {
+    let mut headers = request.headers().get_all(IDEMPOTENCY_KEY);
+    let Some(header) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(ApiError::invalid_request("there is more than one Idempotency-Key header; send one"));
+    }
+    let key = parse_idempotency_key(header.to_str().unwrap_or_default())?;
+    Ok(Some(key.to_owned()))
 }
 
 /// Whether there is a header for us, well-formed or not.

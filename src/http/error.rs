@@ -53,15 +53,19 @@ pub const CODES: &[Row] = &[
     ("key_compromised", 409, "API key compromised", "invalid_request"),
     ("rotated_meanwhile", 409, "Rotated by someone else", "invalid_request"),
     ("nothing_retained", 409, "No old value", "invalid_request"),
+    ("idempotency_in_progress", 409, "Still being worked on", "invalid_request"),
+    ("idempotency_outdated", 409, "Done before, and over", "invalid_request"),
     ("payload_too_large", 413, "Too large", "invalid_request"),
     ("unsupported_media_type", 415, "Wrong content type", "invalid_request"),
     ("validation_failed", 422, "A value is out of its range", "invalid_request"),
+    ("idempotency_key_reused", 422, "Another request had this key", "invalid_request"),
     ("exchange_rate_limited", 429, "Too many exchanges", "temporarily_unavailable"),
     ("too_many_requests", 429, "Too many requests", "temporarily_unavailable"),
     ("internal_error", 500, "Internal error", "server_error"),
     ("not_implemented", 501, "Not implemented", "server_error"),
     ("signing_key_not_yet_published", 503, "Signing key not published long enough", "temporarily_unavailable"),
     ("unavailable", 503, "Not available now", "temporarily_unavailable"),
+    ("outcome_unknown", 503, "Done or not done", "temporarily_unavailable"),
 ];
 
 /// Why a value of a body or a query was not taken.
@@ -126,10 +130,12 @@ impl ApiError {
 
     /// A failure inside: the caller gets a constant text.
     fn failure(code: &'static str, internal: impl fmt::Display) -> Self {
-        let detail = if code == "unavailable" {
-            "the service cannot answer right now; try again in a few seconds"
-        } else {
-            "something went wrong inside; give the request_id to whoever runs this server"
+        let detail = match code {
+            "unavailable" => "the service cannot answer right now; try again in a few seconds",
+            "outcome_unknown" => {
+                "the change may have been made, or not: repeat the request with the same Idempotency-Key, or look what is there before you repeat it without one"
+            }
+            _ => "something went wrong inside; give the request_id to whoever runs this server",
         };
         Self { internal: Some(internal.to_string()), ..Self::new(code, detail) }
     }
@@ -139,8 +145,9 @@ impl ApiError {
         Self::failure("internal_error", error)
     }
 
-    pub(super) fn timeout() -> Self {
-        Self::failure("unavailable", "the answer took longer than server.request_timeout")
+    /// The answer took too long. `changes`: of a request that may have changed something by then.
+    pub(super) fn timeout(changes: bool) -> Self {
+        Self::failure(if changes { "outcome_unknown" } else { "unavailable" }, "the answer took longer than server.request_timeout")
     }
 
     /// The same, with the time after which it is worth trying again.
@@ -214,7 +221,7 @@ impl ApiError {
             403 if !self.login && code != "cross_site_request" => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer realm=\"hourpass\", error=\"insufficient_scope\""));
             }
-            429 | 503 => {
+            _ if matches!(status, 429 | 503) || code == "idempotency_in_progress" => {
                 response.insert_header((RETRY_AFTER, self.retry_after));
             }
             415 => {
@@ -250,7 +257,7 @@ impl ResponseError for ApiError {
 /// An error of a use case: to be shown, or to be kept inside.
 fn from_use_case(code: &'static str, error: &impl fmt::Display) -> ApiError {
     match code {
-        "unavailable" | "internal_error" => ApiError::failure(code, error),
+        "unavailable" | "outcome_unknown" | "internal_error" => ApiError::failure(code, error),
         _ => ApiError::new(code, error.to_string()),
     }
 }
@@ -296,8 +303,7 @@ impl From<SigningError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        let code = if matches!(error, StoreError::Unavailable(_)) { "unavailable" } else { "internal_error" };
-        Self::failure(code, error)
+        Self::failure(error.code(), error)
     }
 }
 

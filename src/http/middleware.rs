@@ -34,6 +34,7 @@ pub(super) async fn every_request(request: ServiceRequest, next: Next<impl Messa
     let started = Instant::now();
     let id = RequestId::generate(state.sources.now(), state.sources.random());
     request.extensions_mut().insert(id);
+    let is_safe = request.method().is_safe();
     // Both are in the caller's hands: a method may be any word.
     let (method, path) = (masked(request.method().as_str()).into_owned(), masked(request.path()).into_owned());
     // Its errors are told in the words of OAuth, too, wherever they come from.
@@ -59,7 +60,7 @@ pub(super) async fn every_request(request: ServiceRequest, next: Next<impl Messa
         }
         Err(_) => {
             // The request went down with its handler, so the answer is made by hand.
-            let error = told(ApiError::timeout());
+            let error = told(ApiError::timeout(!exchange && !is_safe));
             state.metrics.answered(&method, None, 503, Some(error.code()), started.elapsed());
             tracing::error!(method, path, internal = error.internal(), "not answered in time");
             let response = finished(&state, alone(&error), id);

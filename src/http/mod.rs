@@ -12,6 +12,7 @@ mod dashboard;
 mod docs;
 mod error;
 mod health;
+mod kept;
 mod login;
 mod me;
 mod metrics;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use middleware::every_request;
 
+use crate::keys::AnswerKeys;
 use crate::service::{
     AuditLog, Authenticator, Follower, Login, Management, Memory, RateLimiter, Sessions, Signing, Sources, StatusPublisher, Traffic,
 };
@@ -74,6 +76,8 @@ pub struct State {
     pub sources: Sources,
     /// The public URL.
     pub issuer: String,
+    /// The keys of the answers that are kept for repeated requests.
+    pub answers: AnswerKeys,
     /// What is counted.
     pub metrics: Metrics,
     /// Bounds on requests.

@@ -41,11 +41,24 @@ pub struct RouteSpec {
     pub(super) shape: Shape,
 }
 
+impl RouteSpec {
+    /// Whether a repeat with the same Idempotency-Key is answered as the first request was.
+    #[must_use]
+    pub const fn takes_idempotency_key(&self) -> bool {
+        self.shape.once
+    }
+}
+
 /// What the route or page of this pattern needs, for this method.
 pub(super) fn needs(method: &Method, path: &str) -> Option<&'static Needs> {
     let method = if *method == Method::HEAD { "GET" } else { method.as_str() };
     let route = ROUTES.iter().find(|route| route.path == path && route.method == method).map(|route| &route.needs);
     route.or_else(|| PAGES.iter().find(|page| page.path == path && page.method == method).map(|page| &page.needs))
+}
+
+/// Whether the route of this pattern takes an Idempotency-Key for this method.
+pub(super) fn takes_idempotency_key(method: &Method, path: &str) -> bool {
+    ROUTES.iter().any(|route| route.path == path && route.method == method.as_str() && route.takes_idempotency_key())
 }
 
 pub(super) fn on(method: &str) -> Route {
@@ -79,7 +92,7 @@ const fn may(permission: Permission) -> Needs {
 }
 
 // A row is the method and the handler, what a caller has to have, what it does, and its shape: how it answers (`gives::<Body>()`, `makes`, `lists`,
-// `confirms`, `ends`, ...), with what it reads (`.query::<Q>()`, `.takes::<Body>()`, `.may_take`, `.form`) and the codes of the errors that nothing else in the
+// `confirms`, `ends`, ...), whether it takes an Idempotency-Key (`.once()`; `makes` implies it), with what it reads (`.query::<Q>()`, `.takes::<Body>()`, `.may_take`, `.form`) and the codes of the errors that nothing else in the
 // row implies (`.or(&[...])`). Bodies and queries derive `ToSchema`, with a comment on each field and, where names repeat, `#[schema(as = Name)]`.
 // After a change: `HOURPASS_MAKE_OPENAPI=1 cargo test --all-features --lib openapi` renews docs/openapi.json. A new module of handlers goes into
 // `openapi::TAGS`, a new parameter of a path into `openapi::operation::PARAMETERS`; tests say so.
@@ -209,7 +222,7 @@ table! {
     }
     "/api/v1/service_accounts/{account}/api_keys/{key}/rotate" {
         POST api_keys::rotate, may(Permission::API_KEYS_MANAGE), "a new value: `retain_minutes`?, `expires_in_days`?",
-            confirms::<api_keys::WithKey>().may_take::<api_keys::RotateBody>()
+            confirms::<api_keys::WithKey>().once().may_take::<api_keys::RotateBody>()
                 .or(&["account_inactive", "key_inactive", "key_compromised", "rotated_meanwhile"]);
     }
     "/api/v1/service_accounts/{account}/api_keys/{key}/revoke_tokens" {
@@ -309,7 +322,7 @@ table! {
     }
     "/api/v1/users/{user}/invite" {
         POST users::invite, may(Permission::USERS_MANAGE), "a link with which they set a password",
-            gives::<users::InvitedBody>().or(&["in_use"]);
+            gives::<users::InvitedBody>().once().or(&["in_use"]);
     }
     "/api/v1/invitations/accept" {
         POST users::accept, Nothing, "whoever was invited sets a password: `invitation`, `password`",
@@ -339,7 +352,7 @@ table! {
     "/api/v1/signing_keys/rotate" {
         POST signing_keys::rotate, may(Permission::SIGNING_KEYS_MANAGE),
             "another key: `algorithm`?, `now`?; with `now`, the one that signs is withdrawn, and all its tokens end",
-            confirms::<signing_keys::RotatedBody>().may_take::<signing_keys::RotateBody>().or(&["rotated_meanwhile"]);
+            confirms::<signing_keys::RotatedBody>().once().may_take::<signing_keys::RotateBody>().or(&["rotated_meanwhile"]);
     }
     "/status-lists" {
         GET status_lists::aggregation, Nothing, "where the status lists are",

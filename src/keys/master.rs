@@ -1,6 +1,7 @@
 //! The master key, under which private signing keys are kept.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
@@ -16,8 +17,11 @@ const NONCE_LENGTH: usize = 12;
 #[error("does not open with this master key")]
 pub struct UnsealError;
 
-/// AES-256-GCM under a key that never reaches the database.
-pub struct MasterKey(RandomizedNonceKey);
+/// AES-256-GCM under a key that never reaches the database, and what other keys are derived from.
+pub struct MasterKey {
+    seal: RandomizedNonceKey,
+    bytes: Zeroizing<Vec<u8>>,
+}
 
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -35,7 +39,14 @@ impl MasterKey {
         if bytes.len() != KEY_LENGTH {
             return Err(format!("holds {} bytes instead of {KEY_LENGTH}", bytes.len()));
         }
-        RandomizedNonceKey::new(&AES_256_GCM, &bytes).map(Self).map_err(|_| "cannot be used as a key".to_owned())
+        let seal = RandomizedNonceKey::new(&AES_256_GCM, &bytes).map_err(|_| "cannot be used as a key".to_owned())?;
+        Ok(Self { seal, bytes })
+    }
+
+    /// Begins the derivation of other keys (HKDF-Extract, RFC 5869, section 2.2). Each purpose has keys of its own.
+    #[must_use]
+    pub fn derive(&self, purpose: &str) -> Prk {
+        Salt::new(HKDF_SHA256, purpose.as_bytes()).extract(&self.bytes)
     }
 
     /// A new one, as [`MasterKey::parse`] reads it.
@@ -52,7 +63,7 @@ impl MasterKey {
     /// Where the cipher fails, which it has no reason to.
     pub fn seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>, UnsealError> {
         let mut text = plain.to_vec();
-        let nonce = self.0.seal_in_place_append_tag(Aad::from(context), &mut text).map_err(|_| UnsealError)?;
+        let nonce = self.seal.seal_in_place_append_tag(Aad::from(context), &mut text).map_err(|_| UnsealError)?;
         Ok([nonce.as_ref().as_slice(), &text].concat())
     }
 
@@ -72,7 +83,7 @@ impl MasterKey {
         let (nonce, text) = sealed.split_at_checked(NONCE_LENGTH).ok_or(UnsealError)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| UnsealError)?;
         let mut text = Zeroizing::new(text.to_vec());
-        let length = self.0.open_in_place(nonce, Aad::from(context), &mut text).map_err(|_| UnsealError)?.len();
+        let length = self.seal.open_in_place(nonce, Aad::from(context), &mut text).map_err(|_| UnsealError)?.len();
         text.truncate(length);
         Ok(text)
     }

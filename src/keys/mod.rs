@@ -2,6 +2,7 @@
 //!
 //! May not know: the database, HTTP, who may do what.
 
+mod idempotency;
 mod low_s;
 mod master;
 mod signed;
@@ -9,6 +10,7 @@ mod signing_key;
 mod status_list;
 mod token;
 
+pub use idempotency::{AnswerKey, AnswerKeys};
 pub use master::{MasterKey, UnsealError};
 pub use signed::{DocumentHead, mint, sign_document};
 pub use signing_key::{Jwks, KeyError, KeySet, PublishedKey, SigningKey};

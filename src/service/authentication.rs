@@ -1,5 +1,8 @@
 //! Who is calling: an API key, an access token or a session's cookie, looked at afresh with every request.
 
+use std::sync::Arc;
+
+use super::idempotency::Attempt;
 use super::makers::{judge, password_counts};
 use super::memory::Known;
 use super::{Context, SigningError};
@@ -48,8 +51,7 @@ impl AuthenticationError {
             Self::Invalid(_) => "invalid_credentials",
             Self::Refused(refusal) => refusal.code(),
             Self::DirectUse => "api_key_direct_use_disabled",
-            Self::Store(StoreError::Unavailable(_)) => "unavailable",
-            Self::Store(_) => "internal_error",
+            Self::Store(error) => error.code(),
         }
     }
 }
@@ -89,6 +91,8 @@ pub struct Caller {
     pub access: Access,
     /// What the token that they called with says, where it was narrowed: it bounds what they may do.
     bound: Option<Access>,
+    /// What they sent, if it came with an Idempotency-Key.
+    pub attempt: Option<Arc<Attempt>>,
 }
 
 impl Caller {
@@ -97,7 +101,7 @@ impl Caller {
             Some(bound) => all.narrowed(bound),
             None => all,
         };
-        Self { principal, access, bound }
+        Self { principal, access, bound, attempt: None }
     }
 
     /// The caller as they are now, seen from a transaction that has locked their account: a request may have come in before their rights were taken away, and
@@ -135,7 +139,8 @@ impl Caller {
                 (Principal::User(Box::new(found)), access)
             }
         };
-        Ok(Self::new(principal, access, self.bound.clone()))
+        let attempt = self.attempt.clone();
+        Ok(Self { attempt, ..Self::new(principal, access, self.bound.clone()) })
     }
 
     /// The caller's organization: the only one that they see.
@@ -145,6 +150,12 @@ impl Caller {
             Principal::ServiceAccount(credential) => &credential.organization,
             Principal::User(credential) => &credential.holder.organization,
         }
+    }
+
+    /// Their id.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        self.principal.member().id().into_bytes()
     }
 
     /// The sign-in that they called with; nothing where it was a key, or a token of one.

@@ -7,6 +7,7 @@ mod audit_log;
 mod authentication;
 mod bootstrap;
 mod follower;
+mod idempotency;
 mod login;
 mod makers;
 mod management;
@@ -35,6 +36,7 @@ pub use audit_log::{ActionFilter, AuditLog, EventQuery, Selection};
 pub use authentication::{AuthenticationError, Authenticator, Caller, Principal};
 pub use bootstrap::{FirstStart, generate_password};
 pub use follower::{Follower, Propagation};
+pub use idempotency::{Attempt, KeptAnswer, Uncommitted};
 pub use login::{Cookie, ExchangeLimit, Issued, Login, LoginError, LoginRequest, Presented, Receiver};
 pub use management::{
     AccessAnswer, AccessQuery, AccountChange, AssignmentQuery, CredentialAnswer, CredentialKind, CredentialQuery, EffectivePermission, FirstAccess,

@@ -32,7 +32,8 @@ pub enum RecordError {
 
 impl From<StoreError> for RecordError {
     fn from(error: StoreError) -> Self {
-        if matches!(error, StoreError::Unavailable(_)) {
+        // Refused records are written again one by one. Those that may have been written are not: their tokens are not handed out, and the client tries again.
+        if matches!(error, StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) {
             // The store tells it once for each outage.
             tracing::debug!(%error, "records of issued tokens cannot be written");
             return Self::Unavailable;

@@ -31,6 +31,7 @@ enum Old {
     Events,
     Names,
     Sessions,
+    Answers,
 }
 
 /// The work in the background.
@@ -56,10 +57,11 @@ impl Upkeep {
         let flushing = every(FLUSH_EVERY, || async { self.flush(false).await.map(drop) });
         let pruning = every(PRUNE_EVERY, || async { self.prune().await.map(drop) });
         let forgetting = every(PRUNE_EVERY, || async { self.forget_sessions().await.map(drop) });
+        let answers = every(PRUNE_EVERY, || async { self.forget_answers().await.map(drop) });
         let turning = every(TURN_EVERY, || self.take_turns());
         let syncing = every(SYNC_EVERY, || self.store.sync_marks());
         let watching = every(WATCH_EVERY, || self.watch());
-        tokio::join!(watching, syncing, flushing, pruning, forgetting, turning);
+        tokio::join!(watching, syncing, flushing, pruning, forgetting, answers, turning);
     }
 
     /// Makes and retires signing keys where it is time.
@@ -123,6 +125,14 @@ impl Upkeep {
         self.prune_before(Old::Sessions, before).await
     }
 
+    /// Deletes the answers that were kept for repeated requests and have expired, a batch at a time. Returns how many.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn forget_answers(&self) -> Result<u64, StoreError> {
+        self.prune_before(Old::Answers, self.sources.now()).await
+    }
+
     async fn prune_before(&self, old: Old, before: Timestamp) -> Result<u64, StoreError> {
         let mut pruned = 0;
         loop {
@@ -131,6 +141,7 @@ impl Upkeep {
                 Old::Events => tx.prune_events(before, PRUNE_BATCH).await?,
                 Old::Names => tx.prune_names(before, PRUNE_BATCH).await?,
                 Old::Sessions => tx.prune_sessions(before, PRUNE_BATCH).await?,
+                Old::Answers => tx.prune_answers(before, PRUNE_BATCH).await?,
             };
             tx.commit().await?;
             pruned += batch;

@@ -16,6 +16,7 @@ use sqlx::{Acquire, Connection, SqlitePool};
 use url::Url;
 use uuid::Uuid;
 
+use super::commit::Outcome;
 use super::last_use::Table;
 use super::status::NewGrant;
 
@@ -23,7 +24,7 @@ use super::last_write::LastWrite;
 use super::lock::{self, Entered};
 use super::mark::{self, DatabaseFile, Said};
 use super::write_ahead_log::{self, Log};
-use super::{Changes, DatabaseLock, Db, Engine, OpenMode, PostgresOptions, Store, StoreError, Tx, copy, existing, postgres};
+use super::{Changes, DatabaseLock, Db, Engine, OpenMode, Pg, PostgresOptions, Store, StoreError, Tx, copy, existing, postgres};
 use crate::domain::entity::LastUse;
 use crate::domain::id::{OrganizationId, ServiceAccountId};
 use crate::domain::time::Timestamp;
@@ -499,4 +500,57 @@ pub(super) async fn time(db: &Db) -> Result<i64, StoreError> {
         Db::Postgres(pool) => sqlx::query_scalar("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)").fetch_one(pool).await,
     };
     Ok(time?)
+}
+
+/// Says which transaction of which server this is, as text: what [`PgTransaction`] holds.
+pub(super) const TRANSACTION: &str = "pg_current_xact_id()::text, extract(epoch FROM pg_postmaster_start_time())::text";
+/// Whether the event `$1` is there; and, if this is still the server that ran the transaction `$2`, what became of that transaction. After a restart or a failover the
+/// number may be that of another transaction.
+const OUTCOME: &str = "SELECT EXISTS (SELECT 1 FROM audit_events WHERE id = $1), \
+     CASE WHEN extract(epoch FROM pg_postmaster_start_time())::text = $3 THEN pg_xact_status($2::xid8) END";
+
+/// A transaction of PostgreSQL.
+#[derive(Clone, Debug)]
+pub(super) struct PgTransaction {
+    pub(super) id: String,
+    /// When its server started.
+    pub(super) server: String,
+}
+
+/// Whether a transaction may have been committed although COMMIT failed with this.
+pub(super) fn is_ambiguous(error: &sqlx::Error) -> bool {
+    use sqlx::Error as E;
+    match error {
+        E::Database(error) => {
+            let code = error.code().unwrap_or_default();
+            match code.parse::<u32>() {
+                // IOERR. After IOERR_WRITE the frame that makes a transaction of what was written before is not whole.
+                Ok(sqlite) if code.len() < 5 => sqlite & 0xFF == 10 && sqlite != 778,
+                // The connection, a server that is shut down, errors of its system and its own: any other error has rolled the transaction back.
+                _ => ["08", "57P", "58", "XX"].iter().any(|class| code.starts_with(class)),
+            }
+        }
+        _ => true,
+    }
+}
+
+/// For how long a connection is waited for.
+pub(super) fn patience(db: &Db) -> Duration {
+    match db {
+        Db::Sqlite(pool) => pool.options().get_acquire_timeout(),
+        Db::Postgres(pool) => pool.acquire_timeout(),
+    }
+}
+
+/// Asks once what became of a transaction of PostgreSQL. `None` while it is still running.
+pub(super) async fn outcome(pool: &Pg, event: Uuid, transaction: &PgTransaction) -> Result<Option<Outcome>, StoreError> {
+    let PgTransaction { id, server } = transaction;
+    let (there, status): (bool, Option<String>) = sqlx::query_as(OUTCOME).bind(event).bind(id).bind(server).fetch_one(pool).await?;
+    Ok(match status.as_deref() {
+        _ if there => Some(Outcome::Committed),
+        Some("committed") => Some(Outcome::Committed),
+        Some("aborted") => Some(Outcome::RolledBack),
+        Some("in progress") => None,
+        _ => Some(Outcome::Unknown),
+    })
 }

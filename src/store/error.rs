@@ -13,6 +13,9 @@ pub enum StoreError {
     /// The database cannot be reached, is full, or stays locked: worth trying again.
     #[error("the database is not available: {0}")]
     Unavailable(#[source] sqlx::Error),
+    /// The connection was lost while the database committed, and the database could not be asked later what it did: the change was made, or it was not.
+    #[error("the connection to the database was lost while it committed, so that the change may have been made; look before you repeat it: {0}")]
+    OutcomeUnknown(#[source] sqlx::Error),
     /// A row holds what no version of this program writes.
     #[error("the database holds what it should not: {0}")]
     Corrupt(String),
@@ -25,6 +28,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The stable code of an answer that ends with this failure.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::OutcomeUnknown(_) => "outcome_unknown",
+            Self::Conflict(_) | Self::Corrupt(_) | Self::Refused(_) | Self::Driver(_) => "internal_error",
+        }
+    }
+
+    /// Whether another transaction held a lock for too long.
+    #[must_use]
+    pub fn is_lock_timeout(&self) -> bool {
+        matches!(self, Self::Unavailable(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03"))
+    }
+
     /// This node's view of the changes is so old.
     #[must_use]
     pub fn stale(age: Duration) -> Self {
@@ -50,6 +69,7 @@ impl StoreError {
         match error {
             Self::Conflict(what) => Self::Conflict(what.clone()),
             Self::Unavailable(error) => Self::Unavailable(copy(error)),
+            Self::OutcomeUnknown(error) => Self::OutcomeUnknown(copy(error)),
             Self::Corrupt(what) => Self::Corrupt(what.clone()),
             Self::Refused(why) => Self::Refused(why.clone()),
             Self::Driver(error) => Self::Driver(copy(error)),

@@ -8,6 +8,8 @@ use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Sqlite, SqliteConnection};
 
+use super::commit::Trace;
+use super::dialect::{self, PgTransaction};
 use super::{Db, Engine, Pg, PgSession, Store, StoreError, Tx};
 use crate::domain::audit::Event;
 use crate::domain::secret_filter::{masked, masked_json};
@@ -70,6 +72,10 @@ static POSTGRES_INSERT: LazyLock<String> = LazyLock::new(|| {
     format!("{}SELECT * FROM UNNEST({})", insert_into(), columns.join(", "))
 });
 
+/// The same in a transaction: also returns how many rows there are, and by what another connection finds out whether the transaction was committed.
+static POSTGRES_INSERT_MARKED: LazyLock<String> =
+    LazyLock::new(|| format!("WITH added AS ({} RETURNING 1) SELECT count(*), {} FROM added", *POSTGRES_INSERT, dialect::TRANSACTION));
+
 /// [`INSERT`] without the values.
 fn insert_into() -> &'static str {
     INSERT.rsplit_once("VALUES").unwrap_or_default().0
@@ -97,13 +103,7 @@ async fn insert_sqlite(connection: &mut SqliteConnection, events: &[Event]) -> R
 /// As [`insert_sqlite`].
 async fn insert_postgres(connection: &mut PgSession, events: &[Event]) -> Result<(), StoreError> {
     for events in events.chunks(MOST) {
-        let mut arguments = PgArguments::default();
-        macro_rules! add {
-            ($event:ident, $value:expr) => {
-                arguments.add(events.iter().map(|$event| $value).collect::<Vec<_>>()).map_err(sqlx::Error::Encode)?;
-            };
-        }
-        values!(event, add);
+        let arguments = postgres_arguments(events)?;
         all_of(events, sqlx::query_with(POSTGRES_INSERT.as_str(), arguments).execute(&mut *connection).await?.rows_affected())?;
     }
     Ok(())
@@ -113,6 +113,30 @@ async fn insert_pooled(pool: &Pg, events: &[Event]) -> Result<(), StoreError> {
     let mut tx = pool.begin().await?;
     insert_postgres(&mut tx, events).await?;
     Ok(tx.commit().await?)
+}
+
+/// As [`insert_postgres`], in a transaction. Returns which transaction it is.
+async fn insert_postgres_marked(connection: &mut PgSession, events: &[Event]) -> Result<Option<PgTransaction>, StoreError> {
+    let mut transaction = None;
+    for events in events.chunks(MOST) {
+        let arguments = postgres_arguments(events)?;
+        let (added, id, server): (i64, String, String) =
+            sqlx::query_as_with(POSTGRES_INSERT_MARKED.as_str(), arguments).fetch_one(&mut *connection).await?;
+        all_of(events, added.unsigned_abs())?;
+        transaction = Some(PgTransaction { id, server });
+    }
+    Ok(transaction)
+}
+
+fn postgres_arguments(events: &[Event]) -> Result<PgArguments, StoreError> {
+    let mut arguments = PgArguments::default();
+    macro_rules! add {
+        ($event:ident, $value:expr) => {
+            arguments.add(events.iter().map(|$event| $value).collect::<Vec<_>>()).map_err(sqlx::Error::Encode)?;
+        };
+    }
+    values!(event, add);
+    Ok(arguments)
 }
 
 fn all_of(events: &[Event], added: u64) -> Result<(), StoreError> {
@@ -187,9 +211,13 @@ impl Tx {
     /// # Errors
     /// Where the database fails.
     pub async fn insert_events(&mut self, events: &[Event]) -> Result<(), StoreError> {
-        match &mut self.engine {
-            Engine::Sqlite(tx) => insert_sqlite(tx, events).await,
-            Engine::Postgres(tx) => insert_postgres(tx, events).await,
+        let transaction = match &mut self.engine {
+            Engine::Sqlite(tx) => insert_sqlite(tx, events).await.map(|()| None),
+            Engine::Postgres(tx) => insert_postgres_marked(tx, events).await,
+        }?;
+        if let Some(event) = events.last() {
+            self.trace = Some(Trace { event: event.id, transaction });
         }
+        Ok(())
     }
 }

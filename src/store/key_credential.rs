@@ -94,6 +94,11 @@ reads! {
         let row = sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_GRANT).bind(grant.0).fetch_optional(connection).await?;
         Ok(row.map(KeyCredential::from))
     };
+    /// Finds whose key has this hash.
+    fn find_key_credential(hash: &ApiKeyHash) -> Option<KeyCredential> = |connection| {
+        let row = sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_HASH).bind(&hash.0[..]).fetch_optional(connection).await?;
+        Ok(row.map(KeyCredential::from))
+    };
     /// Finds the key of a service account's sign-in. It may be over.
     fn find_key_session(id: SessionId) -> Option<KeyCredential> = |connection| {
         Ok(sqlx::query_as::<_, KeySessionRow>(FIND_SESSION).bind(id.0).fetch_optional(connection).await?.map(KeyCredential::from))
@@ -110,15 +115,5 @@ impl Store {
             None => self.find_key_session(id).await,
             found => Ok(found),
         }
-    }
-
-    /// Finds whose key has this hash.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn find_key_credential(&self, hash: &ApiKeyHash) -> Result<Option<KeyCredential>, StoreError> {
-        let row =
-            on!(Db, &self.read, |pool| sqlx::query_as::<_, KeyCredentialRow>(FIND_CREDENTIAL_BY_HASH).bind(&hash.0[..]).fetch_optional(pool).await)?;
-        Ok(row.map(KeyCredential::from))
     }
 }

@@ -72,9 +72,11 @@ macro_rules! writes {
 }
 
 mod access;
+mod answer;
 mod api_key;
 mod audit;
 mod changes;
+mod commit;
 mod copy;
 mod dialect;
 mod epoch;
@@ -113,10 +115,12 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use uuid::Uuid;
 
 use crate::domain::time::Timestamp;
+use commit::Trace;
 use dialect::OpenedFile;
 use last_write::LastWrite;
 
 pub use access::{AssignmentFilter, Holder, StoredAssignment};
+pub use answer::StoredAnswer;
 pub use api_key::{ExpiringKey, KeyFilter};
 pub use audit::{EventFilter, Exchanges, ExchangesOf, Receivers, StoredEvent, Tally};
 pub use changes::{Changes, Node, Position, Version};
@@ -206,7 +210,9 @@ pub struct Tx {
     changed: BTreeSet<Uuid>,
     /// The highest status index that it gave out.
     index: i64,
-    changes: Changes,
+    store: Store,
+    /// By what another connection finds out whether it was committed.
+    trace: Option<Trace>,
 }
 
 /// A transaction of one engine.
@@ -252,7 +258,7 @@ impl Store {
             Ok(engine) => engine,
             Err(error) => return self.note_write(Err(error)),
         };
-        Ok(Tx { engine, changed: BTreeSet::new(), index: 0, changes: self.changes.clone() })
+        Ok(Tx { engine, changed: BTreeSet::new(), index: 0, store: self.clone(), trace: None })
     }
 
     /// Refuses if SQLite's file is no longer the one that was opened: what is written to a removed file is lost.
@@ -341,20 +347,24 @@ impl Tx {
 
     /// Makes everything in it last. When this returns `Ok`, it survives a crash and a power cut, and this node answers by nothing older.
     ///
+    /// If the connection is lost while the database commits, another connection asks what became of the transaction.
+    ///
     /// # Errors
-    /// Where the database could not; then nothing of it counts as done.
+    /// [`StoreError::OutcomeUnknown`] if nobody can tell whether it was committed. After any other error, nothing of it counts as done.
     pub async fn commit(mut self) -> Result<(), StoreError> {
-        if self.changed.is_empty() {
-            on!(Engine, self.engine, |tx| tx.commit().await)?;
-            self.changes.raise_marks(0, self.index);
-            return Ok(());
+        let position = if self.changed.is_empty() { None } else { Some(self.append_changes().await?) };
+        let Self { engine, changed, index, store, trace } = self;
+        if let Some(position) = position {
+            // Before: whether or not the commit goes through, and whoever waits for it, nothing older is believed from now on.
+            store.changes.note_own(&changed, position);
         }
-        let position = self.append_changes().await?;
-        // Before: whether or not the commit goes through, and whoever waits for it, nothing older is believed from now on.
-        self.changes.note_own(&self.changed, position);
-        on!(Engine, self.engine, |tx| tx.commit().await)?;
-        self.changes.raise_marks(position, self.index);
-        self.changes.confirm_own(position);
+        if let Err(error) = on!(Engine, engine, |tx| tx.commit().await) {
+            store.settle(trace, error).await?;
+        }
+        store.changes.raise_marks(position.unwrap_or(0), index);
+        if let Some(position) = position {
+            store.changes.confirm_own(position);
+        }
         Ok(())
     }
 
@@ -379,10 +389,12 @@ pub fn statements() -> Vec<(&'static str, &'static str, &'static str)> {
     [
         ("store", STATEMENTS),
         ("access", access::STATEMENTS),
+        ("answer", answer::STATEMENTS),
         ("api_key", api_key::STATEMENTS),
         ("audit", audit::STATEMENTS),
         ("changes", changes::STATEMENTS),
         ("epoch", epoch::STATEMENTS),
+        ("commit", commit::STATEMENTS),
         ("event_writer", event_writer::STATEMENTS),
         ("former_name", former_name::STATEMENTS),
         ("invitation", invitation::STATEMENTS),

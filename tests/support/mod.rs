@@ -21,7 +21,7 @@ pub use engine::{Database, Engine};
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use process::{Process, command, hourpass};
-pub use proxy::Proxy;
+pub use proxy::{Cut, Proxy};
 pub use time::{MockClock, seeded};
 
 /// Turns `async fn name(engine: Engine)` into a test on SQLite and one on PostgreSQL.

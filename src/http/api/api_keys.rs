@@ -10,6 +10,7 @@ use super::super::State;
 use super::super::body;
 use super::super::credential::{Call, origin};
 use super::super::error::ApiError;
+use super::super::kept::Kept;
 use super::created;
 use super::fields::{Fields, nullable};
 use super::impact::ImpactBody;
@@ -229,13 +230,19 @@ pub(crate) async fn create(mut call: Call, account: Path<String>) -> Result<Http
     let (account, origin) = (Reference::from(account.as_str()), call.origin.clone());
     if let Some(hash) = hash {
         let value = NewKeyValue { hash, hint: hint.unwrap_or_else(|| IMPORTED.to_owned()) };
-        let details = call.state.management.import_key(&call.caller, &account, wanted, value, origin).await?;
-        let location = location(&details);
-        return Ok(created(&CreatedBody { api_key: details.into(), key: None }, &location));
+        let made = call.state.management.import_key(&call.caller, &account, wanted, value, origin).await;
+        let render = |details: KeyDetails| {
+            let location = location(&details);
+            created(&CreatedBody { api_key: details.into(), key: None }, &location)
+        };
+        return call.commit(made, render).await;
     }
-    let (details, raw) = call.state.management.create_key(&call.caller, &account, wanted, origin).await?;
-    let location = location(&details);
-    Ok(created(&CreatedBody { api_key: details.into(), key: Some(raw.expose()) }, &location))
+    let made = call.state.management.create_key(&call.caller, &account, wanted, origin).await;
+    let render = |(details, raw): (KeyDetails, RawApiKey)| {
+        let location = location(&details);
+        created(&CreatedBody { api_key: details.into(), key: Some(raw.expose()) }, &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(in crate::http) fn parse_hash(text: &str) -> Result<ApiKeyHash, Invalid> {
@@ -303,8 +310,9 @@ pub(crate) async fn rotate(mut call: Call, path: Path<(String, String)>) -> Resu
     };
     fields.finish()?;
     let (account, key) = references(&path);
-    let (details, raw) = call.state.management.rotate_key(&call.caller, &account, &key, rotation, call.origin.clone()).await?;
-    Ok(call.confirmed(WithKey { api_key: details.into(), key: raw.expose() }).await)
+    let made = call.state.management.rotate_key(&call.caller, &account, &key, rotation, call.origin.clone()).await;
+    let render = |(details, raw): (KeyDetails, RawApiKey)| Ok(HttpResponse::Ok().json(WithKey { api_key: details.into(), key: raw.expose() }));
+    call.confirm(Kept::commit(made, render).await?).await
 }
 
 pub(crate) async fn delete(call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {

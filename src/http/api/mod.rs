@@ -23,7 +23,10 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, LOCATION};
 use serde::Serialize;
 
+use super::error::ApiError;
+
 /// 201 with what was made, and where it is found. It may hold a key, so nobody is to keep it.
-fn created(body: &impl Serialize, location: &str) -> HttpResponse {
-    HttpResponse::Created().insert_header((LOCATION, location)).insert_header((CACHE_CONTROL, "no-store")).json(body)
+#[expect(clippy::unnecessary_wraps, reason = "what renders an answer may fail")]
+fn created(body: &impl Serialize, location: &str) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).insert_header((CACHE_CONTROL, "no-store")).json(body))
 }

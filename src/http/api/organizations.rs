@@ -15,7 +15,7 @@ use crate::domain::entity::Organization;
 use crate::domain::id::{OrganizationId, Reference};
 use crate::domain::name::{Email, Name, Slug};
 use crate::domain::time::Timestamp;
-use crate::service::{NewOrganization, OrganizationChange};
+use crate::service::{Invitation, NewOrganization, OrganizationChange};
 
 /// An organization to be made.
 #[derive(Deserialize, ToSchema)]
@@ -102,9 +102,12 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
     let name = fields.optional("name", sent.name.as_deref(), Name::parse);
     let admin_email = fields.optional("admin_email", sent.admin_email.as_deref(), Email::parse);
     let wanted = fields.finish_with(slug.map(|slug| NewOrganization { slug, name, admin_email }))?;
-    let (organization, invitation) = call.state.management.create_organization(&call.caller, wanted, call.origin).await?;
-    let location = format!("/api/v1/organizations/{}", organization.id);
-    Ok(created(&CreatedBody { organization: organization.into(), invitation: invitation.into() }, &location))
+    let made = call.state.management.create_organization(&call.caller, wanted, call.origin.clone()).await;
+    let render = |(organization, invitation): (Organization, Option<Invitation>)| {
+        let location = format!("/api/v1/organizations/{}", organization.id);
+        created(&CreatedBody { organization: organization.into(), invitation: invitation.into() }, &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<OrganizationBody>>, ApiError> {

@@ -96,9 +96,12 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
     let name = fields.check("name", Permission::parse(&sent.name));
     let description = fields.check("description", parse_description(&sent.description));
     let wanted = fields.finish_with(name.zip(description).map(|(name, description)| NewPermission { name, description }))?;
-    let entry = call.state.management.create_permission(&call.caller, wanted, call.origin).await?;
-    let location = format!("/api/v1/permissions/{}", entry.id);
-    Ok(created(&PermissionBody::from(entry), &location))
+    let made = call.state.management.create_permission(&call.caller, wanted, call.origin.clone()).await;
+    let render = |entry: CatalogueEntry| {
+        let location = format!("/api/v1/permissions/{}", entry.id);
+        created(&PermissionBody::from(entry), &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<PermissionBody>>, ApiError> {

@@ -90,9 +90,12 @@ pub(crate) async fn create(mut call: Call, workspace: Path<String>) -> Result<Ht
     let name = fields.optional("name", sent.name.as_deref(), Name::parse);
     let description = fields.check("description", parse_description(&sent.description));
     let wanted = fields.finish_with(slug.zip(description).map(|(slug, description)| NewProject { slug, name, description }))?;
-    let project = call.state.management.create_project(&call.caller, &Reference::from(workspace.as_str()), wanted, call.origin).await?;
-    let location = format!("/api/v1/workspaces/{}/projects/{}", project.workspace_id, project.id);
-    Ok(created(&ProjectBody::from(project), &location))
+    let made = call.state.management.create_project(&call.caller, &Reference::from(workspace.as_str()), wanted, call.origin.clone()).await;
+    let render = |project: Project| {
+        let location = format!("/api/v1/workspaces/{}/projects/{}", project.workspace_id, project.id);
+        created(&ProjectBody::from(project), &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(crate) async fn list(call: Call, workspace: Path<String>) -> Result<Json<Items<ProjectBody>>, ApiError> {

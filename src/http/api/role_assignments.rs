@@ -162,9 +162,12 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
     let holder = holder(sent.service_account, sent.user, sent.team)?;
     let holder = holder.ok_or_else(|| ApiError::invalid_request("name whom it is given to: one of service_account, user and team"))?;
     let wanted = NewAssignment { given, holder, workspace: reference(sent.workspace), project: reference(sent.project) };
-    let made = call.state.management.assign(&call.caller, wanted, call.origin).await?;
-    let location = format!("/api/v1/role_assignments/{}", made.assignment.id);
-    Ok(created(&AssignmentBody::from(made), &location))
+    let made = call.state.management.assign(&call.caller, wanted, call.origin.clone()).await;
+    let render = |made: StoredAssignment| {
+        let location = format!("/api/v1/role_assignments/{}", made.assignment.id);
+        created(&AssignmentBody::from(made), &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<AssignmentBody>>, ApiError> {

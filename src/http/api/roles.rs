@@ -109,9 +109,12 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
     let level = fields.check("level", level(&sent.level));
     let permissions = fields.permissions("permissions", Some(&sent.permissions)).unwrap_or_default();
     let wanted = name.zip(description).zip(level).map(|((name, description), level)| NewRole { name, description, level, permissions });
-    let role = call.state.management.create_role(&call.caller, fields.finish_with(wanted)?, call.origin).await?;
-    let location = format!("/api/v1/roles/{}", role.id);
-    Ok(created(&RoleBody::from(role), &location))
+    let made = call.state.management.create_role(&call.caller, fields.finish_with(wanted)?, call.origin.clone()).await;
+    let render = |role: Role| {
+        let location = format!("/api/v1/roles/{}", role.id);
+        created(&RoleBody::from(role), &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<RoleBody>>, ApiError> {

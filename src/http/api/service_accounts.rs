@@ -18,7 +18,7 @@ use super::last_use::LastUseBody;
 use super::page::{Asked, Items};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::attributes::{CustomClaims, Labels};
-use crate::domain::entity::ServiceAccount;
+use crate::domain::entity::{KeyDetails, ServiceAccount};
 use crate::domain::id::{ApiKeyId, OrganizationId, Reference, ServiceAccountId};
 use crate::domain::name::{Name, parse_description};
 use crate::domain::permission::Permission;
@@ -211,11 +211,14 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
         exchanges_per_minute,
     }))?;
     let default_key = sent.default_key.then(|| NewKey { name: Name::from_stored(DEFAULT_KEY.to_owned()), expires_in_days });
-    let (account, key) = call.state.management.create_account(&call.caller, wanted, access, default_key, call.origin).await?;
-    let location = format!("/api/v1/service_accounts/{}", account.id);
-    let (details, raw) = key.unzip();
-    let body = CreatedBody { account: account.into(), api_key_id: details.map(|details| details.key.id), key: raw.as_ref().map(RawApiKey::expose) };
-    Ok(created(&body, &location))
+    let made = call.state.management.create_account(&call.caller, wanted, access, default_key, call.origin.clone()).await;
+    let render = |(account, key): (ServiceAccount, Option<(KeyDetails, RawApiKey)>)| {
+        let location = format!("/api/v1/service_accounts/{}", account.id);
+        let (details, raw) = key.unzip();
+        let api_key_id = details.map(|details| details.key.id);
+        created(&CreatedBody { account: account.into(), api_key_id, key: raw.as_ref().map(RawApiKey::expose) }, &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<ServiceAccountBody>>, ApiError> {

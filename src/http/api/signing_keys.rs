@@ -3,15 +3,17 @@
 use actix_web::HttpResponse;
 use actix_web::web::Json;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
+use super::super::kept::Kept;
 use super::fields::Fields;
 use super::page::Items;
 use crate::domain::signing::{KeyState, SigningAlgorithm};
 use crate::domain::time::Timestamp;
-use crate::service::KeyInfo;
+use crate::service::{KeyInfo, Rotated};
 
 /// How to rotate a signing key.
 #[derive(Default, Deserialize, ToSchema)]
@@ -81,8 +83,13 @@ pub(crate) async fn rotate(mut call: Call) -> Result<HttpResponse, ApiError> {
     fields.finish()?;
     let algorithm = algorithm.unwrap_or(SigningAlgorithm::Es256);
     let origin = call.origin.clone();
-    let rotated = call.state.management.rotate_signing_key(&call.caller, &call.state.signing, algorithm, sent.now, origin).await?;
-    let ended = call.state.signing.count_ended(&rotated).await;
-    let (kid, active_from, withdrawn) = (rotated.kid, rotated.active_from, rotated.withdrawn);
-    Ok(call.confirmed(RotatedBody { kid, algorithm, active_from, withdrawn, tokens_ended_at_most: ended }).await)
+    let made = call.state.management.rotate_signing_key(&call.caller, &call.state.signing, algorithm, sent.now, origin).await;
+    let render = |Rotated { kid, active_from, withdrawn, .. }: Rotated| {
+        Ok(HttpResponse::Ok().json(RotatedBody { kid, algorithm, active_from, withdrawn, tokens_ended_at_most: None }))
+    };
+    let kept = Kept::commit(made, render).await?;
+    // Only now is it certain that the old keys sign no more.
+    let ended = kept.json()?.get("withdrawn").and_then(Value::as_array).is_some_and(|withdrawn| !withdrawn.is_empty());
+    let ended = if ended { call.state.signing.count_outstanding().await } else { Some(0) };
+    call.confirm(kept.set("tokens_ended_at_most", ended.into())?).await
 }

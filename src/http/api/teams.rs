@@ -131,9 +131,12 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
     let name = fields.check("name", Name::parse(&sent.name));
     let description = fields.check("description", parse_description(&sent.description));
     let wanted = fields.finish_with(name.zip(description).map(|(name, description)| NewTeam { name, description }))?;
-    let team = call.state.management.create_team(&call.caller, wanted, call.origin).await?;
-    let location = format!("/api/v1/teams/{}", team.id);
-    Ok(created(&TeamBody::from(team), &location))
+    let made = call.state.management.create_team(&call.caller, wanted, call.origin.clone()).await;
+    let render = |team: Team| {
+        let location = format!("/api/v1/teams/{}", team.id);
+        created(&TeamBody::from(team), &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<TeamBody>>, ApiError> {
@@ -176,9 +179,12 @@ pub(crate) async fn add_member(mut call: Call, team: Path<String>) -> Result<Htt
     let member = holder(sent.service_account, sent.user, None)?;
     let member = member.ok_or_else(|| ApiError::invalid_request("name the new member: service_account or user"))?;
     let team = Reference::from(team.as_str());
-    let (team, member) = call.state.management.add_team_member(&call.caller, &team, &member, call.origin).await?;
-    let location = format!("/api/v1/teams/{}/members/{}", team.id, member.member.id());
-    Ok(created(&MemberBody::from(member), &location))
+    let made = call.state.management.add_team_member(&call.caller, &team, &member, call.origin.clone()).await;
+    let render = |(team, member): (Team, TeamMember)| {
+        let location = format!("/api/v1/teams/{}/members/{}", team.id, member.member.id());
+        created(&MemberBody::from(member), &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(crate) async fn remove_member(call: Call, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {

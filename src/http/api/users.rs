@@ -175,9 +175,12 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
     let name = fields.optional("name", sent.name.as_deref(), name).unwrap_or_default();
     let password = fields.check("password", sent.password.map(password).transpose()).flatten();
     let wanted = fields.finish_with(email.map(|email| NewUser { email, name, password }))?;
-    let (user, invitation) = call.state.management.create_user(&call.caller, wanted, call.origin).await?;
-    let location = format!("/api/v1/users/{}", user.id);
-    Ok(created(&InvitedBody { user: user.into(), invitation: invitation.into() }, &location))
+    let made = call.state.management.create_user(&call.caller, wanted, call.origin.clone()).await;
+    let render = |(user, invitation): (User, Option<Invitation>)| {
+        let location = format!("/api/v1/users/{}", user.id);
+        created(&InvitedBody { user: user.into(), invitation: invitation.into() }, &location)
+    };
+    call.commit(made, render).await
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<UserBody>>, ApiError> {
@@ -224,8 +227,10 @@ pub(crate) async fn impact(call: Call, user: Path<String>) -> Result<Json<LeftBe
 }
 
 pub(crate) async fn invite(call: Call, user: Path<String>) -> Result<HttpResponse, ApiError> {
-    let (user, invitation) = call.state.management.invite_user(&call.caller, &Reference::from(user.as_str()), call.origin).await?;
-    Ok(HttpResponse::Ok().json(InvitedBody { user: user.into(), invitation: Some(invitation).into() }))
+    let made = call.state.management.invite_user(&call.caller, &Reference::from(user.as_str()), call.origin.clone()).await;
+    let render =
+        |(user, invitation): (User, Invitation)| Ok(HttpResponse::Ok().json(InvitedBody { user: user.into(), invitation: Some(invitation).into() }));
+    call.commit(made, render).await
 }
 
 /// Whoever holds the secret of an invitation sets the password: they have no other credential yet.

@@ -6,11 +6,12 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::web::{Json, Path};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::super::credential::Call;
 use super::super::error::ApiError;
+use super::super::kept::Kept;
 use super::created;
 use super::fields::{Fields, nullable};
 use super::page::{Asked, Items};
@@ -172,10 +173,16 @@ pub(crate) async fn create(mut call: Call) -> Result<HttpResponse, ApiError> {
     let signing_algorithm = algorithm(&mut fields, sent.signing_algorithm.as_deref()).unwrap_or(SigningAlgorithm::Es256);
     let (labels, claims) = (fields.labels(sent.labels).unwrap_or_default(), fields.claims(sent.claims).unwrap_or_default());
     let wanted = slug.map(|slug| NewWorkspace { slug, name, url, audience, signing_algorithm, token_lifetime, labels, claims });
-    let state = &call.state;
-    let workspace = state.management.create_workspace(&call.caller, &state.signing, fields.finish_with(wanted)?, call.origin.clone()).await?;
-    let location = format!("/api/v1/workspaces/{}", workspace.id);
-    Ok(created(&body(&call, workspace).await?, &location))
+    let (state, keys, now) = (&call.state, call.state.signing.known(), call.state.sources.now());
+    let made = state.management.create_workspace(&call.caller, &state.signing, fields.finish_with(wanted)?, call.origin.clone()).await;
+    let render = |workspace: Workspace| {
+        let location = format!("/api/v1/workspaces/{}", workspace.id);
+        created(&WorkspaceBody::of(workspace, &keys, now), &location)
+    };
+    let kept = Kept::commit(made, render).await?;
+    // The first key of an algorithm is only known when it is committed.
+    let effective_at = state.signing.keys().await?.awaited(signing_algorithm, now);
+    Ok(kept.set("signing_algorithm_effective_at", json!(effective_at))?.answer())
 }
 
 pub(crate) async fn list(call: Call) -> Result<Json<Items<WorkspaceBody>>, ApiError> {

@@ -11,7 +11,7 @@ use super::confirm::Question;
 use super::frame::Frame;
 use super::mistakes::Mistakes;
 use super::service_account::{find, path_of};
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::entity::{ServiceAccount, Team};
 use crate::domain::id::Reference;
 use crate::domain::name::Invalid;
@@ -51,7 +51,7 @@ pub(super) async fn add(mut visit: Visit, account: Path<String>) -> Result<HttpR
     let account = find(&visit, &account).await?;
     let chosen = visit.form().await?.take("team")?.unwrap_or_default();
     match join(&visit, &account, &chosen).await {
-        Ok(()) => Ok(visit.done(&path_of(&account), "added").await),
+        Ok(response) => Ok(response),
         Err(error) => {
             let mistakes = Mistakes::of(error, "team")?;
             show_new(&visit, &account, &chosen, &mistakes, mistakes.status()).await
@@ -59,15 +59,15 @@ pub(super) async fn add(mut visit: Visit, account: Path<String>) -> Result<HttpR
     }
 }
 
-async fn join(visit: &Visit, account: &ServiceAccount, team: &str) -> Result<(), ApiError> {
+async fn join(visit: &Visit, account: &ServiceAccount, team: &str) -> Result<HttpResponse, ApiError> {
     let mut fields = Fields::default();
     if team.is_empty() {
         fields.check::<()>("team", Err(Invalid("must be chosen".to_owned())));
     }
     fields.finish()?;
     let member = HolderReference::ServiceAccount(Reference::Id(account.id.0));
-    visit.management().add_team_member(&visit.call.caller, &Reference::from(team), &member, visit.call.origin.clone()).await?;
-    Ok(())
+    let made = visit.management().add_team_member(&visit.call.caller, &Reference::from(team), &member, visit.call.origin.clone()).await;
+    visit.commit(made, "added", |_| to(&path_of(account))).await
 }
 
 async fn find_both(visit: &Visit, path: &(String, String)) -> Result<(ServiceAccount, Team), ApiError> {

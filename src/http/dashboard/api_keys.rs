@@ -18,7 +18,7 @@ use super::mistakes::Mistakes;
 use super::moment::Moment;
 use super::service_account::{Rights, find, path_of};
 use super::used::Used;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::entity::{KeyDetails, KeyValue, ServiceAccount};
 use crate::domain::id::{ApiKeyId, Reference};
@@ -222,28 +222,30 @@ pub(super) async fn create(mut visit: Visit, account: Path<String>) -> Result<Ht
     let account = find(&visit, &account).await?;
     let entered = Entered::read(&mut visit.form().await?, &visit)?;
     match make(&visit, &account, &entered).await {
-        Ok((details, raw)) => show_key(&visit, &account, &details, &raw),
+        Ok(response) => Ok(response),
         Err(error) => again(&visit, &account, &entered, error, false),
     }
 }
 
-async fn make(visit: &Visit, account: &ServiceAccount, entered: &Entered) -> Result<(KeyDetails, RawApiKey), ApiError> {
+async fn make(visit: &Visit, account: &ServiceAccount, entered: &Entered) -> Result<HttpResponse, ApiError> {
     let wanted = entered.parse()?;
-    Ok(visit.management().create_key(&visit.call.caller, &Reference::Id(account.id.0), wanted, visit.call.origin.clone()).await?)
+    let made = visit.management().create_key(&visit.call.caller, &Reference::Id(account.id.0), wanted, visit.call.origin.clone()).await;
+    visit.commit(made, "created", |(details, raw)| show_key(visit, account, &details, &raw)).await
 }
 
 pub(super) async fn import(mut visit: Visit, account: Path<String>) -> Result<HttpResponse, ApiError> {
     let account = find(&visit, &account).await?;
     let entered = Entered::read(&mut visit.form().await?, &visit)?;
     match take_in(&visit, &account, &entered).await {
-        Ok(_) => Ok(visit.done(&path_of(&account), "imported").await),
+        Ok(response) => Ok(response),
         Err(error) => again(&visit, &account, &entered, error, true),
     }
 }
 
-async fn take_in(visit: &Visit, account: &ServiceAccount, entered: &Entered) -> Result<KeyDetails, ApiError> {
+async fn take_in(visit: &Visit, account: &ServiceAccount, entered: &Entered) -> Result<HttpResponse, ApiError> {
     let (wanted, value) = entered.parse_import()?;
-    Ok(visit.management().import_key(&visit.call.caller, &Reference::Id(account.id.0), wanted, value, visit.call.origin.clone()).await?)
+    let made = visit.management().import_key(&visit.call.caller, &Reference::Id(account.id.0), wanted, value, visit.call.origin.clone()).await;
+    visit.commit(made, "imported", |_| to(&path_of(account))).await
 }
 
 fn again(visit: &Visit, account: &ServiceAccount, entered: &Entered, error: ApiError, import: bool) -> Result<HttpResponse, ApiError> {

@@ -1,8 +1,10 @@
 //! What is around every page: who is signed in, where they can go, and what was just done.
 
-use actix_web::HttpRequest;
+use actix_web::{HttpRequest, web};
 use url::form_urlencoded;
+use uuid::Uuid;
 
+use super::super::State;
 use crate::domain::permission::Permission;
 use crate::service::{Caller, Principal};
 
@@ -58,6 +60,8 @@ pub(super) struct Frame {
     pub(super) visitor: String,
     /// Whether that is a service account.
     pub(super) bot: bool,
+    /// What the forms of this page are sent with, so that one that is sent twice is answered twice and done once.
+    pub(super) form_key: String,
     pub(super) links: Vec<Link>,
     pub(super) notice: Option<&'static str>,
     /// How many servers have confirmed what was just done, and how many there are, where there is more than one.
@@ -88,11 +92,20 @@ impl Frame {
             organization: caller.organization().name.to_string(),
             visitor,
             bot,
+            form_key: form_key(request),
             links: links.collect(),
             notice: notice(query),
             confirmed: parameter(query, "confirmed").zip(parameter(query, "servers")),
         }
     }
+}
+
+fn form_key(request: &HttpRequest) -> String {
+    let mut bytes = [0; 16];
+    if let Some(state) = request.app_data::<web::Data<State>>() {
+        state.sources.random().fill(&mut bytes);
+    }
+    Uuid::from_bytes(bytes).simple().to_string()
 }
 
 impl Frame {

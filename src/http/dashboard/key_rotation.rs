@@ -14,7 +14,6 @@ use super::retention::Retention;
 use super::service_account::path_of;
 use super::used::Used;
 use super::visit::Visit;
-use crate::domain::api_key::RawApiKey;
 use crate::domain::entity::{KeyDetails, ServiceAccount};
 use crate::domain::id::KeyValueId;
 use crate::service::{KeyChange, Rotation};
@@ -77,11 +76,8 @@ pub(super) async fn rotate(mut visit: Visit, path: KeyPath) -> Result<HttpRespon
     // A form that is sent twice must not rotate away the value that was just copied.
     let wrong = |_| ApiError::invalid_request("the form does not say which value is to be replaced; open it again");
     let of = form.take("of")?.map(|of| of.parse()).transpose().map_err(wrong)?;
-    match turn(&visit, &details, &retention, &expiration, of).await {
-        Ok((details, raw)) => {
-            visit.call.state.follower.confirm().await;
-            show_key(&visit, &account, &details, &raw)
-        }
+    match turn(&visit, &account, &details, &retention, &expiration, of).await {
+        Ok(response) => Ok(response),
         Err(error) => {
             let mistakes = if error.code() == "rotated_meanwhile" { Mistakes::only(error.status(), TWICE) } else { Mistakes::of(error, "name")? };
             show_rotate(&visit, &account, &details, &retention, &expiration, &mistakes, mistakes.status())
@@ -91,16 +87,18 @@ pub(super) async fn rotate(mut visit: Visit, path: KeyPath) -> Result<HttpRespon
 
 async fn turn(
     visit: &Visit,
+    shown: &ServiceAccount,
     details: &KeyDetails,
     retention: &Retention,
     expiration: &Expiration,
     of: Option<KeyValueId>,
-) -> Result<(KeyDetails, RawApiKey), ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let mut fields = Fields::default();
     let (retain_minutes, expires_in_days) = (retention.parse(&mut fields), expiration.parse(&mut fields));
     let rotation = fields.finish_with(retain_minutes.map(|retain_minutes| Rotation { retain_minutes, expires_in_days, of }))?;
     let (account, key) = references(details);
-    Ok(visit.management().rotate_key(&visit.call.caller, &account, &key, rotation, visit.call.origin.clone()).await?)
+    let made = visit.management().rotate_key(&visit.call.caller, &account, &key, rotation, visit.call.origin.clone()).await;
+    visit.commit(made, "rotated", |(details, raw)| show_key(visit, shown, &details, &raw)).await
 }
 
 #[derive(Template)]

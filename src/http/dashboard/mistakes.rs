@@ -4,6 +4,10 @@ use actix_web::http::StatusCode;
 
 use super::super::error::{ApiError, FieldError};
 
+/// Where a form was sent before with other contents, and went through.
+const SENT_BEFORE: &str =
+    "This form was sent before with other contents, and that was done. Nothing was done now; send it again if you want this as well.";
+
 /// What is wrong with a form: nothing at first.
 #[derive(Debug, Default)]
 pub(super) struct Mistakes {
@@ -22,6 +26,8 @@ impl Mistakes {
     pub(super) fn of(error: ApiError, name: &'static str) -> Result<Self, ApiError> {
         let status = error.status();
         match (status.as_u16(), error.code()) {
+            (422, "idempotency_key_reused") => Ok(Self::only(StatusCode::CONFLICT, SENT_BEFORE)),
+            (409, "idempotency_outdated") => Ok(Self::only(status, &sentence(error.detail()))),
             (422, _) => Ok(Self { status, fields: error.fields().to_vec(), ..Self::default() }),
             (409, "name_taken") => Ok(Self { status, fields: vec![FieldError::new(name, "is taken; choose another")], ..Self::default() }),
             // What the form names is gone, and not the page.

@@ -17,7 +17,7 @@ use super::frame::Frame;
 use super::link::Pager;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::entity::{KeyPolicy, Organization};
 use crate::domain::id::Reference;
 use crate::domain::name::{Email, Invalid, Name, Slug};
@@ -189,8 +189,7 @@ pub(super) async fn new(visit: Visit) -> Result<HttpResponse, ApiError> {
 pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     let entered = Entered::read(&mut visit.form().await?)?;
     match make(&visit, &entered).await {
-        Ok((organization, Some(invitation))) => show_invitation(&visit, &organization, &entered.admin_email, &invitation),
-        Ok((_, None)) => Ok(visit.done(ALL, "created").await),
+        Ok(response) => Ok(response),
         Err(error) => {
             let mistakes = Mistakes::of(error, "slug")?;
             visit.show_with(mistakes.status(), &NewView { frame: &visit.frame, entered: &entered, mistakes: &mistakes })
@@ -198,8 +197,13 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     }
 }
 
-async fn make(visit: &Visit, entered: &Entered) -> Result<(Organization, Option<Invitation>), ApiError> {
-    Ok(visit.management().create_organization(&visit.call.caller, entered.parse()?, visit.call.origin.clone()).await?)
+async fn make(visit: &Visit, entered: &Entered) -> Result<HttpResponse, ApiError> {
+    let made = visit.management().create_organization(&visit.call.caller, entered.parse()?, visit.call.origin.clone()).await;
+    let render = |(organization, invitation): (Organization, Option<Invitation>)| match invitation {
+        Some(invitation) => show_invitation(visit, &organization, &entered.admin_email, &invitation),
+        None => to(ALL),
+    };
+    visit.commit(made, "created", render).await
 }
 
 #[derive(Template)]

@@ -19,7 +19,7 @@ use super::given::{self, GivenList, GivenRow};
 use super::link::{Pager, link};
 use super::mistakes::Mistakes;
 use super::moment::Moment;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::entity::{Team, User};
 use crate::domain::id::Reference;
 use crate::domain::name::{Email, Invalid};
@@ -157,11 +157,15 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
             None => None,
         };
         let wanted = fields.finish_with(email.zip(name).map(|(email, name)| NewUser { email, name, password }))?;
-        Ok::<_, ApiError>(visit.management().create_user(&visit.call.caller, wanted, visit.call.origin.clone()).await?)
+        let made = visit.management().create_user(&visit.call.caller, wanted, visit.call.origin.clone()).await;
+        let render = |(user, invitation): (User, Option<Invitation>)| match invitation {
+            Some(invitation) => show_invitation(&visit, StatusCode::CREATED, &user, &invitation),
+            None => to(&format!("/people/{}", user.id)),
+        };
+        visit.commit(made, "created", render).await
     };
     match made.await {
-        Ok((user, Some(invitation))) => show_invitation(&visit, StatusCode::CREATED, &user, &invitation),
-        Ok((user, None)) => Ok(visit.done(&format!("/people/{}", user.id), "created").await),
+        Ok(response) => Ok(response),
         Err(error) => show_form(&visit, None, &entered, &Mistakes::of(error, "email")?).await,
     }
 }
@@ -292,11 +296,14 @@ pub(super) async fn confirm_invite(visit: Visit, user: Path<String>) -> Result<H
     inviting(&find(&visit, &user).await?).ask(&visit)
 }
 
-pub(super) async fn invite(visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn invite(mut visit: Visit, user: Path<String>) -> Result<HttpResponse, ApiError> {
+    visit.optional_form().await?;
     let user = find(&visit, &user).await?;
-    match visit.management().invite_user(&visit.call.caller, &Reference::Id(user.id.0), visit.call.origin.clone()).await {
-        Ok((user, invitation)) => show_invitation(&visit, StatusCode::OK, &user, &invitation),
-        Err(error) => inviting(&user).refuse(&visit, error.into()),
+    let made = visit.management().invite_user(&visit.call.caller, &Reference::Id(user.id.0), visit.call.origin.clone()).await;
+    let shown = visit.commit(made, "invited", |(user, invitation)| show_invitation(&visit, StatusCode::OK, &user, &invitation)).await;
+    match shown {
+        Ok(response) => Ok(response),
+        Err(error) => inviting(&user).refuse(&visit, error),
     }
 }
 

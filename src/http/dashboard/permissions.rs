@@ -15,7 +15,7 @@ use super::edit::{Edit, Text};
 use super::frame::Frame;
 use super::link::Pager;
 use super::mistakes::Mistakes;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::id::Reference;
 use crate::domain::name::parse_description;
 use crate::domain::permission::{BuiltIn, CatalogueEntry, HOURPASS, Permission};
@@ -92,10 +92,11 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
         let mut fields = Fields::default();
         let parsed = fields.check("name", Permission::parse(name.trim())).zip(fields.check("description", parse_description(&description)));
         let wanted = fields.finish_with(parsed.map(|(name, description)| NewPermission { name, description }))?;
-        Ok::<_, ApiError>(visit.management().create_permission(&visit.call.caller, wanted, visit.call.origin.clone()).await?)
+        let made = visit.management().create_permission(&visit.call.caller, wanted, visit.call.origin.clone()).await;
+        visit.commit(made, "created", |_| to("/permissions")).await
     };
     match made.await {
-        Ok(_) => Ok(visit.done("/permissions", "created").await),
+        Ok(response) => Ok(response),
         Err(error) => show_form(&visit, None, (&name, &description), "", &Mistakes::of(error, "name")?),
     }
 }

@@ -15,7 +15,7 @@ use super::frame::Frame;
 use super::given::{self, GivenList};
 use super::mistakes::Mistakes;
 use super::moment::Moment;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use super::workspaces;
 use crate::domain::access::Place;
 use crate::domain::entity::Project;
@@ -108,10 +108,11 @@ pub(super) async fn create(mut visit: Visit, workspace: Path<String>) -> Result<
     let entered = Entered::read(&mut visit.form().await?)?;
     let made = async {
         let (reference, wanted) = (Reference::Id(workspace.id.0), entered.parse_new()?);
-        Ok::<_, ApiError>(visit.management().create_project(&visit.call.caller, &reference, wanted, visit.call.origin.clone()).await?)
+        let made = visit.management().create_project(&visit.call.caller, &reference, wanted, visit.call.origin.clone()).await;
+        visit.commit(made, "created", |project| to(&path_of(&project))).await
     };
     match made.await {
-        Ok(project) => Ok(visit.done(&path_of(&project), "created").await),
+        Ok(response) => Ok(response),
         Err(error) => show_form(&visit, &form_of_new(&visit, &workspace, &entered, &Mistakes::of(error, "slug")?)),
     }
 }

@@ -15,7 +15,7 @@ use super::frame::Frame;
 use super::given::{page_for, page_of, proposals, where_it_counts};
 use super::mistakes::Mistakes;
 use super::permission_boxes::{ALL, PermissionBoxes};
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use super::workspaces::{Reachable, reachable};
 use crate::domain::access::{Given, Level, Place};
 use crate::domain::id::{Reference, RoleAssignmentId};
@@ -249,10 +249,11 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     let entered = Entered::read(&mut visit.form().await?, &query)?;
     let given = async {
         let wanted = entered.parse()?;
-        Ok::<_, ApiError>(visit.management().assign(&visit.call.caller, wanted, visit.call.origin.clone()).await?)
+        let made = visit.management().assign(&visit.call.caller, wanted, visit.call.origin.clone()).await;
+        visit.commit(made, "given", |made| to(&after(&visit, &made))).await
     };
     match given.await {
-        Ok(made) => Ok(visit.done(&after(&visit, &made), "given").await),
+        Ok(response) => Ok(response),
         Err(error) => show(&visit, &query, &entered, &Mistakes::of(error, "holder")?).await,
     }
 }

@@ -18,7 +18,7 @@ use super::given::{self, GivenList};
 use super::link::Pager;
 use super::mistakes::Mistakes;
 use super::permission_boxes::PermissionBoxes;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::access::Place;
 use crate::domain::id::Reference;
 use crate::domain::name::{Name, parse_description};
@@ -151,10 +151,11 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     let entered = Entered::read(&mut visit.form().await?)?;
     let made = async {
         let wanted = entered.parse_new()?;
-        Ok::<_, ApiError>(visit.management().create_role(&visit.call.caller, wanted, visit.call.origin.clone()).await?)
+        let made = visit.management().create_role(&visit.call.caller, wanted, visit.call.origin.clone()).await;
+        visit.commit(made, "created", |role| to(&format!("/roles/{}", role.id))).await
     };
     match made.await {
-        Ok(role) => Ok(visit.done(&format!("/roles/{}", role.id), "created").await),
+        Ok(response) => Ok(response),
         Err(error) => show_form(&visit, None, &entered, &Mistakes::of(error, "name")?).await,
     }
 }

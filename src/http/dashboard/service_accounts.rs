@@ -16,7 +16,7 @@ use super::frame::Frame;
 use super::link::{Pager, link};
 use super::mistakes::Mistakes;
 use super::moment::Moment;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::access::{Level, Place};
 use crate::domain::api_key::RawApiKey;
 use crate::domain::attributes::{CustomClaims, Labels};
@@ -269,8 +269,7 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     let mut form = visit.form().await?;
     let entered = Entered::read(&mut form, &visit)?;
     match make(&visit, &entered).await {
-        Ok((account, Some((details, raw)))) => show_key(&visit, &account, &details, &raw),
-        Ok((account, None)) => Ok(visit.done(&format!("/service-accounts/{}", account.id), "created").await),
+        Ok(response) => Ok(response),
         Err(error) => {
             let mistakes = Mistakes::of(error, "name")?;
             let view = NewView { frame: &visit.frame, entered: &entered, mistakes: &mistakes, offer: &offer(&visit).await? };
@@ -279,7 +278,12 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     }
 }
 
-async fn make(visit: &Visit, entered: &Entered) -> Result<(ServiceAccount, Option<(KeyDetails, RawApiKey)>), ApiError> {
+async fn make(visit: &Visit, entered: &Entered) -> Result<HttpResponse, ApiError> {
     let (account, access, key) = entered.parse()?;
-    Ok(visit.management().create_account(&visit.call.caller, account, access, key, visit.call.origin.clone()).await?)
+    let made = visit.management().create_account(&visit.call.caller, account, access, key, visit.call.origin.clone()).await;
+    let render = |(account, key): (ServiceAccount, Option<(KeyDetails, RawApiKey)>)| match key {
+        Some((details, raw)) => show_key(visit, &account, &details, &raw),
+        None => to(&format!("/service-accounts/{}", account.id)),
+    };
+    visit.commit(made, "created", render).await
 }

@@ -9,7 +9,7 @@ use super::chart::grouped;
 use super::confirm::Question;
 use super::frame::Frame;
 use super::moment::Moment;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::signing::{KeyState, SigningAlgorithm};
 use crate::service::KeyInfo;
 
@@ -93,8 +93,7 @@ fn parse(algorithm: &str) -> Result<SigningAlgorithm, ApiError> {
 }
 
 pub(super) async fn rotate(visit: Visit, algorithm: Path<String>) -> Result<HttpResponse, ApiError> {
-    have_rotated(&visit, &algorithm, false).await?;
-    Ok(visit.done(PATH, "published").await)
+    have_rotated(visit, &algorithm, false, "published").await
 }
 
 pub(super) async fn ask_to_withdraw(visit: Visit, algorithm: Path<String>) -> Result<HttpResponse, ApiError> {
@@ -127,12 +126,12 @@ pub(super) async fn ask_to_withdraw(visit: Visit, algorithm: Path<String>) -> Re
 }
 
 pub(super) async fn withdraw(visit: Visit, algorithm: Path<String>) -> Result<HttpResponse, ApiError> {
-    have_rotated(&visit, &algorithm, true).await?;
-    Ok(visit.done(PATH, "withdrawn").await)
+    have_rotated(visit, &algorithm, true, "withdrawn").await
 }
 
-async fn have_rotated(visit: &Visit, algorithm: &str, at_once: bool) -> Result<(), ApiError> {
+async fn have_rotated(mut visit: Visit, algorithm: &str, at_once: bool, notice: &str) -> Result<HttpResponse, ApiError> {
+    visit.optional_form().await?;
     let call = &visit.call;
-    call.state.management.rotate_signing_key(&call.caller, &call.state.signing, parse(algorithm)?, at_once, call.origin.clone()).await?;
-    Ok(())
+    let made = call.state.management.rotate_signing_key(&call.caller, &call.state.signing, parse(algorithm)?, at_once, call.origin.clone()).await;
+    visit.commit(made, notice, |_| to(PATH)).await
 }

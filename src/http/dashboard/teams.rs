@@ -17,7 +17,7 @@ use super::given::{self, GivenList};
 use super::link::Pager;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::entity::Team;
 use crate::domain::id::Reference;
 use crate::domain::name::{Invalid, Name, parse_description};
@@ -120,10 +120,11 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     let entered = Entered::read(&mut visit.form().await?)?;
     let made = async {
         let wanted = entered.parse()?;
-        Ok::<_, ApiError>(visit.management().create_team(&visit.call.caller, wanted, visit.call.origin.clone()).await?)
+        let made = visit.management().create_team(&visit.call.caller, wanted, visit.call.origin.clone()).await;
+        visit.commit(made, "created", |team| to(&format!("/teams/{}", team.id))).await
     };
     match made.await {
-        Ok(team) => Ok(visit.done(&format!("/teams/{}", team.id), "created").await),
+        Ok(response) => Ok(response),
         Err(error) => {
             let mistakes = Mistakes::of(error, "name")?;
             show_form(&visit, None, &entered, &mistakes, mistakes.status())
@@ -242,11 +243,12 @@ pub(super) async fn add_member(mut visit: Visit, team: Path<String>) -> Result<H
             fields.check("member", Some(member.trim()).filter(|name| !name.is_empty()).ok_or_else(|| Invalid("must not be empty".to_owned())));
         let reference = Reference::from(fields.finish_with(wanted)?);
         let holder = if kind == "user" { HolderReference::User(reference) } else { HolderReference::ServiceAccount(reference) };
-        let team = Reference::Id(team.id.0);
-        Ok::<_, ApiError>(visit.management().add_team_member(&visit.call.caller, &team, &holder, visit.call.origin.clone()).await?)
+        let reference = Reference::Id(team.id.0);
+        let made = visit.management().add_team_member(&visit.call.caller, &reference, &holder, visit.call.origin.clone()).await;
+        visit.commit(made, "added", |(team, _)| to(&format!("/teams/{}", team.id))).await
     };
     match added.await {
-        Ok(_) => Ok(visit.done(&format!("/teams/{}", team.id), "added").await),
+        Ok(response) => Ok(response),
         Err(error) => {
             let already = || FieldError::new("member", "is in the team already");
             let error = if error.code() == "name_taken" { ApiError::invalid_fields(vec![already()]) } else { error };

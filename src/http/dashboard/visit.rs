@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::super::body::Form;
 use super::super::credential::Call;
 use super::super::error::ApiError;
+use super::super::kept::Kept;
 use super::super::routes::Needs;
 use super::PAGES;
 use super::frame::Frame;
@@ -21,7 +22,7 @@ use super::moment::Moment;
 use crate::domain::access::Place;
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
-use crate::service::{Management, Propagation};
+use crate::service::{Management, ManagementError, Propagation, Uncommitted};
 
 /// Nothing but our own files, no inline script or style, and no frame around us.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; \
@@ -75,6 +76,27 @@ impl Visit {
     #[expect(clippy::unused_self, reason = "who shows a page has been let in")]
     pub(super) fn show_with(&self, status: StatusCode, view: &impl Template) -> Result<HttpResponse, ApiError> {
         page(status, view)
+    }
+
+    /// Commits what a use case made, and answers with the page or the redirection that `render` makes of it, when the other nodes have confirmed it. The same form
+    /// sent again is answered with the same page: what is shown once is not lost by a reload.
+    pub(super) async fn commit<T>(
+        &self,
+        made: Result<Uncommitted<T>, ManagementError>,
+        notice: &str,
+        render: impl FnOnce(T) -> Result<HttpResponse, ApiError>,
+    ) -> Result<HttpResponse, ApiError> {
+        let kept = Kept::commit(made, render).await?;
+        if let Some(path) = kept.location() {
+            return Ok(self.done(path, notice).await);
+        }
+        self.call.state.follower.confirm().await;
+        Ok(kept.answer())
+    }
+
+    /// Reads the form where one was sent: only for its Idempotency-Key.
+    pub(super) async fn optional_form(&mut self) -> Result<(), ApiError> {
+        self.call.optional_form().await
     }
 
     /// After a change: sends the visitor on, with a notice, when the other nodes have confirmed it, and with how many did where there are others.
@@ -138,6 +160,12 @@ pub(in crate::http) fn page(status: StatusCode, view: &impl Template) -> Result<
         response.insert_header(header);
     }
     Ok(response.body(html))
+}
+
+/// A redirection to a path of ours, for [`Visit::commit`].
+#[expect(clippy::unnecessary_wraps, reason = "what renders an answer may fail")]
+pub(super) fn to(path: &str) -> Result<HttpResponse, ApiError> {
+    Ok(see_other(path))
 }
 
 /// To be asked for with `GET`, whatever the method was.

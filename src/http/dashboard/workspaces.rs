@@ -23,7 +23,7 @@ use super::link::Pager;
 use super::mistakes::Mistakes;
 use super::moment::Moment;
 use super::permission_boxes::ALL;
-use super::visit::Visit;
+use super::visit::{Visit, to};
 use crate::domain::access::Place;
 use crate::domain::attributes::{CustomClaims, Labels};
 use crate::domain::entity::{Project, Workspace};
@@ -272,12 +272,11 @@ pub(super) async fn create(mut visit: Visit) -> Result<HttpResponse, ApiError> {
     let entered = Entered::read(&mut visit.form().await?)?;
     let made = async {
         let wanted = entered.parse_new()?;
-        Ok::<_, ApiError>(
-            visit.management().create_workspace(&visit.call.caller, &visit.call.state.signing, wanted, visit.call.origin.clone()).await?,
-        )
+        let made = visit.management().create_workspace(&visit.call.caller, &visit.call.state.signing, wanted, visit.call.origin.clone()).await;
+        visit.commit(made, "created", |workspace| to(&format!("/workspaces/{}", workspace.id))).await
     };
     match made.await {
-        Ok(workspace) => Ok(visit.done(&format!("/workspaces/{}", workspace.id), "created").await),
+        Ok(response) => Ok(response),
         Err(error) => {
             let field = taken_field(&error);
             show_form(&visit, None, &entered, &Mistakes::of(error, field)?)

@@ -38,6 +38,7 @@ pub(super) const HEADERS: &[(&str, &str, &str)] = &[
     ("x-request-id", "By which the log finds the request.", super::vocabulary::ID),
     ("location", "Where it is found.", "/api/v1/teams/019b7700-6400-7c3e-9f1a-2b3c4d5e6f70"),
     ("hourpass-propagation", "How many nodes there are, and how many confirmed that they answer by the change.", "live_nodes=2, confirmed=2"),
+    ("idempotency-replayed", "That this is the answer to an earlier request with the same Idempotency-Key; else it is not there.", "true"),
     ("www-authenticate", "How to present a credential (RFC 6750).", "Bearer realm=\"hourpass\", error=\"invalid_token\""),
     ("retry-after", "After how many seconds it is worth trying again.", "1"),
     ("accept-post", "The content type that is taken.", "application/json"),
@@ -79,7 +80,8 @@ pub(super) fn operation_id(handler: &str) -> String {
 /// The operation of a route.
 pub(super) fn operation(route: &RouteSpec, schemas: &mut Schemas, problems: &mut Problems) -> Operation {
     let shape = &route.shape;
-    let parameters: Vec<_> = path_parameters(route.path).chain(query_parameters(route, schemas)).collect();
+    let once = shape.once.then(|| RefOr::Ref(Ref::new("#/components/parameters/idempotency-key")));
+    let parameters: Vec<_> = path_parameters(route.path).chain(query_parameters(route, schemas)).chain(once).collect();
     let mut operation = Operation::builder()
         .operation_id(Some(operation_id(route.handler)))
         .tag(tag(route.handler))
@@ -183,6 +185,9 @@ fn codes(route: &RouteSpec) -> Vec<&'static str> {
     let shape = &route.shape;
     // A path or query may hold what is never taken, and any answer may take too long.
     let mut codes = vec!["invalid_request", "internal_error", "unavailable"];
+    if route.method != "GET" && !is_login(route) {
+        codes.push("outcome_unknown");
+    }
     if route.path.contains('{') && !is_login(route) {
         codes.push("not_found");
     }
@@ -201,6 +206,9 @@ fn codes(route: &RouteSpec) -> Vec<&'static str> {
     if shape.body.is_some() {
         codes.extend(["request_timeout", "payload_too_large", "unsupported_media_type"]);
         codes.extend(if is_login(route) { EXCHANGE } else { &["validation_failed"] });
+    }
+    if shape.once {
+        codes.extend(["idempotency_key_reused", "idempotency_in_progress", "idempotency_outdated"]);
     }
     codes.extend(shape.codes);
     codes
@@ -266,14 +274,22 @@ fn without_null(schema: RefOr<Schema>) -> (RefOr<Schema>, Option<String>) {
     }
 }
 
-/// `limit` and `cursor`.
-pub(super) fn shared_parameters() -> [(&'static str, Parameter); 2] {
+/// `limit` and `cursor`, and the Idempotency-Key.
+pub(super) fn shared_parameters() -> [(&'static str, Parameter); 3] {
     let query = |name: &str, what: &str, schema: Object| {
         let parameter = Parameter::builder().name(name).parameter_in(ParameterIn::Query).required(Required::False);
         parameter.description(Some(what)).schema(Some(schema)).build()
     };
     let number = Object::builder().schema_type(SchemaType::new(Type::Integer)).minimum(Some(1)).maximum(Some(200)).default(Some(json!(50)));
-    [("limit", query("limit", "At most so many items.", number.build())), ("cursor", query("cursor", "`next_cursor` of the page before.", text()))]
+    let key = Object::builder().schema_type(SchemaType::new(Type::String)).min_length(Some(1)).max_length(Some(255));
+    let what = "A text of your own for this request, such as a random UUID. A repeat with the same one within 24 hours is answered as the first was, with \
+                `Idempotency-Replayed: true`, and nothing is done twice.";
+    let once = Parameter::builder().name("idempotency-key").parameter_in(ParameterIn::Header).required(Required::False);
+    [
+        ("limit", query("limit", "At most so many items.", number.build())),
+        ("cursor", query("cursor", "`next_cursor` of the page before.", text())),
+        ("idempotency-key", once.description(Some(what)).schema(Some(key.build())).build()),
+    ]
 }
 
 /// The answer to a success.
@@ -282,6 +298,9 @@ fn success(route: &RouteSpec, schemas: &mut Schemas) -> utoipa::openapi::Respons
     let mut response = Response::builder().description(answer.description).header_ref("x-request-id", header("x-request-id"));
     for name in answer.headers {
         response = response.header_ref(*name, header(name));
+    }
+    if route.shape.once {
+        response = response.header_ref("idempotency-replayed", header("idempotency-replayed"));
     }
     if let Some(describe) = answer.describe {
         let schema = describe(schemas);

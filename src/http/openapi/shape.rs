@@ -17,6 +17,8 @@ pub(in crate::http) struct Shape {
     pub(super) query: Option<Describe>,
     pub(super) body: Option<Body>,
     pub(super) answer: Answer,
+    /// Whether it takes an Idempotency-Key.
+    pub(in crate::http) once: bool,
     /// The codes of the errors that can come beside those that the rest of the row implies.
     pub(super) codes: &'static [&'static str],
 }
@@ -46,7 +48,7 @@ impl Answer {
 }
 
 const fn answers(answer: Answer) -> Shape {
-    Shape { query: None, body: None, answer, codes: &[] }
+    Shape { query: None, body: None, answer, once: false, codes: &[] }
 }
 
 /// 200 with this.
@@ -54,9 +56,9 @@ pub(in crate::http) const fn gives<T: ToSchema>() -> Shape {
     answers(Answer::new(200, JSON, Some(Schemas::answer::<T>), &[], "It was done, or found."))
 }
 
-/// 201 with this, and where it is found.
+/// 201 with this, and where it is found. It takes an Idempotency-Key.
 pub(in crate::http) const fn makes<T: ToSchema>() -> Shape {
-    answers(Answer::new(201, JSON, Some(Schemas::answer::<T>), &["location"], "It was made."))
+    answers(Answer::new(201, JSON, Some(Schemas::answer::<T>), &["location"], "It was made.")).once()
 }
 
 /// 200 with a page of a list of these.
@@ -95,6 +97,11 @@ pub(in crate::http) const fn serves(media: &'static str) -> Shape {
 }
 
 impl Shape {
+    /// It takes an Idempotency-Key: a repeat with the same one is answered as the first request was, and nothing is done twice.
+    pub(in crate::http) const fn once(self) -> Self {
+        Self { once: true, ..self }
+    }
+
     /// It takes these parameters of the query.
     pub(in crate::http) const fn query<T: ToSchema>(self) -> Self {
         Self { query: Some(Schemas::request::<T>), ..self }

@@ -90,8 +90,9 @@ impl LoginError {
             Self::InvalidScope(_) => "invalid_scope",
             Self::TokenTooLarge(_) => "token_too_large",
             Self::NotYetPublished(..) => "signing_key_not_yet_published",
-            Self::Store(StoreError::Unavailable(_))
-            | Self::Signing(SigningError::Store(StoreError::Unavailable(_)))
+            // Nothing was handed out, so that whatever the outcome was, a repeat does no harm.
+            Self::Store(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_))
+            | Self::Signing(SigningError::Store(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)))
             | Self::Record(RecordError::Unavailable) => "unavailable",
             Self::Store(_) | Self::Record(_) | Self::Signing(_) | Self::Password(_) => "internal_error",
         }

@@ -20,6 +20,7 @@ use crate::domain::name::{Name, Slug};
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::Caller;
+use crate::service::idempotency::Uncommitted;
 use crate::store::{AccountFilter, Holder, LeftBehind, Member, Root, Tx};
 
 /// What a new account is to be.
@@ -87,15 +88,14 @@ impl Management {
         access: Option<FirstAccess>,
         default_key: Option<NewKey>,
         origin: Origin,
-    ) -> Result<(ServiceAccount, Option<(KeyDetails, RawApiKey)>), ManagementError> {
+    ) -> Result<Uncommitted<(ServiceAccount, Option<(KeyDetails, RawApiKey)>)>, ManagementError> {
         let (mut tx, caller) = self.begin_access(caller, &Permission::SERVICE_ACCOUNTS_MANAGE, Place::Organization, &[]).await?;
         if default_key.is_some() {
             require(&caller, &Permission::API_KEYS_MANAGE, Place::Organization)?;
         }
         require_for_claims(&caller, &wanted.claims)?;
         let (organization, policy) = (caller.organization().id, caller.organization().key_policy);
-        let account = self.insert_account(&mut tx, organization, wanted, caller.actor(), origin.clone()).await?;
-        if let Some(FirstAccess { given, workspace }) = access {
+        let access = if let Some(FirstAccess { given, workspace }) = access {
             let spot = match &workspace {
                 Some(reference) => {
                     let found = match reference {
@@ -107,7 +107,13 @@ impl Management {
                 None => Spot::ORGANIZATION,
             };
             require(&caller, &Permission::ROLES_MANAGE, spot.place)?;
-            let given = self.find_given(&mut tx, &caller, spot.place, &given).await?;
+            Some((self.find_given(&mut tx, &caller, spot.place, &given).await?, spot))
+        } else {
+            None
+        };
+        let claim = self.claim(&mut tx, &caller).await?;
+        let account = self.insert_account(&mut tx, organization, wanted, caller.actor(), origin.clone()).await?;
+        if let Some((given, spot)) = access {
             let holder = FoundHolder { holder: Holder::ServiceAccount(account.id), target: Target::from(&account) };
             self.insert_assignment(&mut tx, organization, &holder, &given, &spot, caller.actor(), origin.clone()).await?;
         }
@@ -121,8 +127,8 @@ impl Management {
             }
             None => None,
         };
-        tx.commit().await?;
-        Ok((account, key))
+        let secret = key.as_ref().map(|(_, raw)| raw.hash());
+        Ok(Uncommitted::new(tx, claim, (account, key)).showing(secret))
     }
 
     /// Lists the service accounts of the caller's organization.

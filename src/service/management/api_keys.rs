@@ -17,6 +17,7 @@ use crate::domain::name::{Invalid, Name};
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::Caller;
+use crate::service::idempotency::{Claim, Uncommitted};
 use crate::service::makers::judge;
 use crate::store::{Holder, KeyFilter, LeftBehind, Maker, Member, Root, StoreError, Tx};
 
@@ -84,10 +85,11 @@ impl Management {
         account: &Reference,
         wanted: NewKey,
         origin: Origin,
-    ) -> Result<(KeyDetails, RawApiKey), ManagementError> {
+    ) -> Result<Uncommitted<(KeyDetails, RawApiKey)>, ManagementError> {
         let raw = self.generate_key();
-        let made = self.add_key(caller, account, wanted, NewKeyValue::from(&raw), Action::ApiKeyCreate, origin).await?;
-        Ok((made, raw))
+        let (tx, claim, made) = self.add_key(caller, account, wanted, NewKeyValue::from(&raw), Action::ApiKeyCreate, origin).await?;
+        let secret = raw.hash();
+        Ok(Uncommitted::new(tx, claim, (made, raw)).showing(Some(secret)))
     }
 
     /// Makes a key of another system known by its SHA-256, so that its holders need not change anything. The raw key is never sent.
@@ -101,8 +103,9 @@ impl Management {
         wanted: NewKey,
         value: NewKeyValue,
         origin: Origin,
-    ) -> Result<KeyDetails, ManagementError> {
-        self.add_key(caller, account, wanted, value, Action::ApiKeyImport, origin).await
+    ) -> Result<Uncommitted<KeyDetails>, ManagementError> {
+        let (tx, claim, made) = self.add_key(caller, account, wanted, value, Action::ApiKeyImport, origin).await?;
+        Ok(Uncommitted::new(tx, claim, made))
     }
 
     async fn add_key(
@@ -113,16 +116,16 @@ impl Management {
         value: NewKeyValue,
         action: Action,
         origin: Origin,
-    ) -> Result<KeyDetails, ManagementError> {
+    ) -> Result<(Tx, Claim, KeyDetails), ManagementError> {
         let (mut tx, caller, account) = self.begin_with(caller, &Permission::API_KEYS_MANAGE, account).await?;
         require_cover(&mut tx, &caller, Holder::ServiceAccount(account.id), &account.name).await?;
         if !account.active {
             return Err(ManagementError::AccountInactive(account.name));
         }
+        let claim = self.claim(&mut tx, &caller).await?;
         let policy = caller.organization().key_policy;
         let made = self.insert_key(&mut tx, &account, wanted, value, policy, action, Some(&caller.maker()), caller.actor(), origin).await?;
-        tx.commit().await?;
-        Ok(made)
+        Ok((tx, claim, made))
     }
 
     /// Lists the keys of an account.
@@ -248,7 +251,7 @@ impl Management {
         key: &Reference,
         rotation: Rotation,
         origin: Origin,
-    ) -> Result<(KeyDetails, RawApiKey), ManagementError> {
+    ) -> Result<Uncommitted<(KeyDetails, RawApiKey)>, ManagementError> {
         require(caller, &Permission::API_KEYS_MANAGE, Place::Organization)?;
         let seen = self.key_of(&self.account_of(caller, account).await?, key).await?;
         let retention = self.retention(rotation.retain_minutes)?;
@@ -265,6 +268,7 @@ impl Management {
         if !key.active {
             return Err(ManagementError::KeyInactive(key.name));
         }
+        let claim = self.claim(&mut tx, &caller).await?;
         // Otherwise the value that the other one was just given would end unused.
         if details.current.id != rotation.of.unwrap_or(seen.current.id) {
             return Err(ManagementError::RotatedMeanwhile(key.name));
@@ -294,9 +298,8 @@ impl Management {
             json!({ "hint": current.hint, "expires_at": current.expires_at, "retained_until": old.retained_until, "service_account": account.name });
         let organization = Some(account.organization_id);
         tx.insert_event(&self.event(now, organization, caller.actor(), Action::ApiKeyRotate, target(&key), origin, record)).await?;
-        tx.commit().await?;
-        let made_by = made_by_other(&account, Some(&maker));
-        Ok((KeyDetails { key, current, retained: Some(old), made_by }, raw))
+        let (secret, made_by) = (raw.hash(), made_by_other(&account, Some(&maker)));
+        Ok(Uncommitted::new(tx, claim, (KeyDetails { key, current, retained: Some(old), made_by }, raw)).showing(Some(secret)))
     }
 
     /// Deletes a key, for good.

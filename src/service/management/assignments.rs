@@ -13,6 +13,7 @@ use crate::domain::id::{OrganizationId, Reference, RoleAssignmentId};
 use crate::domain::name::Invalid;
 use crate::domain::permission::Permission;
 use crate::service::Caller;
+use crate::service::idempotency::Uncommitted;
 use crate::store::{AssignmentFilter, Holder, Member, StoreError, StoredAssignment, Tx};
 
 /// Whom something is given to, as the request names them.
@@ -100,7 +101,7 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not or holds less, something named does not exist, the role is of another level than the place, or it was given already.
-    pub async fn assign(&self, caller: &Caller, wanted: NewAssignment, origin: Origin) -> Result<StoredAssignment, ManagementError> {
+    pub async fn assign(&self, caller: &Caller, wanted: NewAssignment, origin: Origin) -> Result<Uncommitted<StoredAssignment>, ManagementError> {
         let organization = caller.organization().id;
         let holder = self.find_holder(organization, &wanted.holder).await?;
         let mut spot = self.find_spot(organization, wanted.workspace.as_ref(), wanted.project.as_ref()).await?;
@@ -114,14 +115,14 @@ impl Management {
         let holder = find_again(&mut tx, organization, &holder, &wanted.holder).await?;
         let spot = spot_again(&mut tx, organization, spot).await?;
         let given = self.find_given(&mut tx, &caller, spot.place, &wanted.given).await?;
+        let claim = self.claim(&mut tx, &caller).await?;
         let held = tx.list_assignments(holder.holder).await?;
         if own(holder.holder, &held).any(|it| it.given == given && it.place == spot.place) {
             return Err(ManagementError::InUse(format!("{} holds that there already", holder.target.name)));
         }
         let id = self.insert_assignment(&mut tx, organization, &holder, &given, &spot, caller.actor(), origin).await?;
         let made = tx.find_assignment(organization, id).await?.ok_or_else(|| no("role assignment", &Reference::Id(id.0)))?;
-        tx.commit().await?;
-        Ok(made)
+        Ok(Uncommitted::new(tx, claim, made))
     }
 
     /// Finds what is to be given, where the caller holds as much there.

@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use super::Sources;
 use super::authentication::{AuthenticationError, Caller};
+use super::idempotency::{Claim, KeptAnswer, Uncommitted};
 use super::passwords::{PasswordError, Passwords};
 use super::rate_limit::RateLimiter;
 use super::signing::SigningError;
@@ -117,6 +118,20 @@ pub enum ManagementError {
     /// An invitation that is unknown, used or over.
     #[error("this invitation is unknown, was used, or is over; ask whoever invited you for another")]
     InvalidInvitation,
+    /// The request was answered before, with this. Not an error: the answer is sent again.
+    #[error("this was answered before")]
+    Repeated(KeptAnswer),
+    /// The Idempotency-Key was sent before with another request.
+    #[error("this Idempotency-Key came before with another request; take a new one for each request, and the same one only to repeat it unchanged")]
+    KeyReused,
+    /// The request that came with the same Idempotency-Key is not done.
+    #[error("a request with this Idempotency-Key is still being worked on; send it again in a moment")]
+    InProgress,
+    /// What the answer to a repeat would show works no more.
+    #[error(
+        "this was done before, and what was shown then works no more: it was used, rotated, replaced, deactivated or deleted since, or has expired; nothing was done now"
+    )]
+    Outdated,
     /// A password was not hashed.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -150,13 +165,17 @@ impl ManagementError {
             Self::BuiltIn(_) => "built_in",
             Self::OutOfRange(..) | Self::Password(PasswordError::Common) => "validation_failed",
             Self::UnknownKey => "invalid_credentials",
+            Self::Repeated(_) => "internal_error",
+            Self::KeyReused => "idempotency_key_reused",
+            Self::InProgress => "idempotency_in_progress",
+            Self::Outdated => "idempotency_outdated",
             Self::NotAPerson => "not_a_person",
             Self::WrongPassword => "wrong_password",
             Self::InvalidInvitation => "invalid_invitation",
             Self::Password(PasswordError::Busy) => "too_many_requests",
             Self::Caller(error) => error.code(),
-            Self::Store(StoreError::Unavailable(_)) | Self::Signing(SigningError::Store(StoreError::Unavailable(_))) => "unavailable",
-            Self::Store(_) | Self::Signing(_) | Self::Password(PasswordError::Broken(_)) => "internal_error",
+            Self::Store(error) | Self::Signing(SigningError::Store(error)) => error.code(),
+            Self::Signing(_) | Self::Password(PasswordError::Broken(_)) => "internal_error",
         }
     }
 }
@@ -298,6 +317,24 @@ impl Management {
         Ok(tx.commit().await?)
     }
 
+    /// Puts something made on record, and leaves it to be committed with the answer.
+    #[expect(clippy::too_many_arguments, reason = "what was made, and the parts of its record, are independent")]
+    async fn finish_making<T>(
+        &self,
+        mut tx: Tx,
+        claim: Claim,
+        caller: &Caller,
+        action: Action,
+        target: Target,
+        origin: Origin,
+        details: Value,
+        made: T,
+    ) -> Result<Uncommitted<T>, ManagementError> {
+        let event = self.event(self.sources.now(), Some(caller.organization().id), caller.actor(), action, target, origin, details);
+        tx.insert_event(&event).await?;
+        Ok(Uncommitted::new(tx, claim, made))
+    }
+
     /// The record of something done.
     #[expect(clippy::too_many_arguments, reason = "an event has that many independent parts")]
     pub(super) fn event(
@@ -331,7 +368,7 @@ async fn find_key(tx: &mut Tx, account: &ServiceAccount, id: ApiKeyId) -> Result
 }
 
 /// Refuses a caller who would come by more than they hold: a usable credential is all that its holder may do, and a member of a team is all that the team is.
-async fn require_cover(tx: &mut Tx, caller: &Caller, holder: Holder, name: impl Display) -> Result<(), ManagementError> {
+pub(super) async fn require_cover(tx: &mut Tx, caller: &Caller, holder: Holder, name: impl Display) -> Result<(), ManagementError> {
     let theirs = Access::of(&tx.list_assignments(holder).await?);
     let kind = match holder {
         Holder::ServiceAccount(_) => "service account",

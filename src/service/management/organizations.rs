@@ -12,6 +12,7 @@ use crate::domain::name::{Email, Name, Slug};
 use crate::domain::permission::Permission;
 use crate::domain::role::built_in;
 use crate::service::Caller;
+use crate::service::idempotency::Uncommitted;
 use crate::store::{Holder, StoreError, Tx};
 
 /// What a new organization is to be.
@@ -46,8 +47,9 @@ impl Management {
         caller: &Caller,
         wanted: NewOrganization,
         origin: Origin,
-    ) -> Result<(Organization, Option<Invitation>), ManagementError> {
+    ) -> Result<Uncommitted<(Organization, Option<Invitation>)>, ManagementError> {
         let (mut tx, caller) = self.begin(caller, &Permission::PLATFORM_MANAGE, Place::Platform, &[]).await?;
+        let claim = self.claim(&mut tx, &caller).await?;
         let organization = self.new_organization(wanted.slug, wanted.name);
         if !tx.insert_organization(&organization).await? {
             return Err(ManagementError::Taken(format!("the slug {}", organization.slug)));
@@ -71,8 +73,8 @@ impl Management {
             }
             None => None,
         };
-        tx.commit().await?;
-        Ok((organization, invitation))
+        let secret = invitation.as_ref().map(|invitation| invitation.secret.hash());
+        Ok(Uncommitted::new(tx, claim, (organization, invitation)).showing(secret))
     }
 
     /// Lists the organizations that the caller may see: their own, or, for who manages the platform, all.

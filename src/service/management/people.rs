@@ -14,6 +14,7 @@ use crate::domain::name::Email;
 use crate::domain::permission::Permission;
 use crate::domain::time::Timestamp;
 use crate::service::authentication::AuthenticationError;
+use crate::service::idempotency::Uncommitted;
 use crate::service::passwords::PasswordError;
 use crate::service::rate_limit::Quota;
 use crate::service::{Caller, Principal};
@@ -57,13 +58,19 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not, or the address is taken.
-    pub async fn create_user(&self, caller: &Caller, wanted: NewUser, origin: Origin) -> Result<(User, Option<Invitation>), ManagementError> {
+    pub async fn create_user(
+        &self,
+        caller: &Caller,
+        wanted: NewUser,
+        origin: Origin,
+    ) -> Result<Uncommitted<(User, Option<Invitation>)>, ManagementError> {
         require(caller, &Permission::USERS_MANAGE, Place::Organization)?;
         let hash = match &wanted.password {
             Some(password) => Some(self.passwords.hash_chosen(password).await?),
             None => None,
         };
         let (mut tx, caller) = self.begin_access(caller, &Permission::USERS_MANAGE, Place::Organization, &[]).await?;
+        let claim = self.claim(&mut tx, &caller).await?;
         let mut user = self.insert_user(&mut tx, caller.organization().id, wanted, caller.actor(), origin.clone()).await?;
         let invitation = match &hash {
             Some(hash) => {
@@ -74,8 +81,8 @@ impl Management {
             }
             None => Some(self.insert_invitation(&mut tx, &user, caller.maker(), caller.actor(), origin).await?),
         };
-        tx.commit().await?;
-        Ok((user, invitation))
+        let secret = invitation.as_ref().map(|invitation| invitation.secret.hash());
+        Ok(Uncommitted::new(tx, claim, (user, invitation)).showing(secret))
     }
 
     /// Lists the people of the caller's organization.
@@ -156,15 +163,21 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not, there is none, they are deactivated, or may do more than the caller.
-    pub async fn invite_user(&self, caller: &Caller, reference: &Reference, origin: Origin) -> Result<(User, Invitation), ManagementError> {
+    pub async fn invite_user(
+        &self,
+        caller: &Caller,
+        reference: &Reference,
+        origin: Origin,
+    ) -> Result<Uncommitted<(User, Invitation)>, ManagementError> {
         let (mut tx, caller, user) = self.begin_with_user(caller, reference).await?;
         require_cover(&mut tx, &caller, Holder::User(user.id), &user.email).await?;
         if !user.active {
             return Err(ManagementError::InUse(format!("{} is deactivated; activate them first", user.email)));
         }
+        let claim = self.claim(&mut tx, &caller).await?;
         let invitation = self.insert_invitation(&mut tx, &user, caller.maker(), caller.actor(), origin).await?;
-        tx.commit().await?;
-        Ok((user, invitation))
+        let secret = invitation.secret.hash();
+        Ok(Uncommitted::new(tx, claim, (user, invitation)).showing(Some(secret)))
     }
 
     /// Sets the password of whoever's link this is, and ends their sign-ins. The link counts no more.

@@ -11,6 +11,7 @@ use crate::domain::id::{OrganizationId, PermissionId, Reference};
 use crate::domain::permission::{CATALOGUE, CatalogueEntry, Permission};
 use crate::domain::time::Timestamp;
 use crate::service::Caller;
+use crate::service::idempotency::Uncommitted;
 use crate::store::{StoreError, Tx};
 
 /// The greatest number of permissions in a catalogue: all of them may have to fit into one token.
@@ -30,12 +31,18 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not, the name is taken, or the catalogue is full.
-    pub async fn create_permission(&self, caller: &Caller, wanted: NewPermission, origin: Origin) -> Result<CatalogueEntry, ManagementError> {
+    pub async fn create_permission(
+        &self,
+        caller: &Caller,
+        wanted: NewPermission,
+        origin: Origin,
+    ) -> Result<Uncommitted<CatalogueEntry>, ManagementError> {
         let (mut tx, caller) = self.begin_access(caller, &Permission::ROLES_MANAGE, Place::Organization, &[]).await?;
         let reserved = wanted.name.built_in().is_some() && !CATALOGUE.iter().any(|(name, _)| *name == wanted.name.as_str());
         if reserved {
             return Err(ManagementError::Taken(format!("the permission {}, which is one of Hourpass's own,", wanted.name)));
         }
+        let claim = self.claim(&mut tx, &caller).await?;
         let organization = caller.organization().id;
         if tx.count_catalogue(organization).await? >= MOST {
             return Err(ManagementError::InUse(format!(
@@ -47,8 +54,7 @@ impl Management {
             .await
             .map_err(|(error, name)| taken(error, &format!("the permission {name}")))?;
         let details = json!({ "name": entry.name, "description": entry.description });
-        self.finish(tx, &caller, Action::PermissionCreate, target(&entry), origin, details).await?;
-        Ok(entry)
+        self.finish_making(tx, claim, &caller, Action::PermissionCreate, target(&entry), origin, details, entry).await
     }
 
     /// Lists the catalogue of the caller's organization.

@@ -10,6 +10,7 @@ use crate::domain::id::{ProjectId, Reference};
 use crate::domain::name::{Name, Slug};
 use crate::domain::permission::Permission;
 use crate::service::Caller;
+use crate::service::idempotency::Uncommitted;
 
 /// What a new project is to be.
 #[derive(Clone, Debug)]
@@ -42,12 +43,13 @@ impl Management {
         workspace: &Reference,
         wanted: NewProject,
         origin: Origin,
-    ) -> Result<Project, ManagementError> {
+    ) -> Result<Uncommitted<Project>, ManagementError> {
         let workspace = self.workspace_of(caller, workspace).await?;
         let place = Place::Workspace(workspace.id);
         let (mut tx, caller) = self.begin_access(caller, &Permission::PROJECTS_MANAGE, place, &[]).await?;
         let found = tx.find_workspace_by_id(caller.organization().id, workspace.id.0).await?;
         let workspace = found.ok_or_else(|| no("workspace", &Reference::Id(workspace.id.0)))?;
+        let claim = self.claim(&mut tx, &caller).await?;
         let now = self.sources.now();
         let project = Project {
             id: ProjectId::generate(now, self.sources.random()),
@@ -60,8 +62,7 @@ impl Management {
         };
         tx.insert_project(&project).await.map_err(|error| taken(error, &format!("the slug {}", project.slug)))?;
         let details = json!({ "slug": project.slug, "name": project.name, "description": project.description, "workspace": workspace.slug });
-        self.finish(tx, &caller, Action::ProjectCreate, Target::from(&project), origin, details).await?;
-        Ok(project)
+        self.finish_making(tx, claim, &caller, Action::ProjectCreate, Target::from(&project), origin, details, project).await
     }
 
     /// Lists the projects of a workspace.

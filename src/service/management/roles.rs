@@ -12,6 +12,7 @@ use crate::domain::name::{Invalid, Name};
 use crate::domain::permission::Permission;
 use crate::domain::role::{self, BUILT_IN, Role};
 use crate::service::Caller;
+use crate::service::idempotency::Uncommitted;
 use crate::store::Tx;
 
 /// What a new role is to be.
@@ -43,12 +44,13 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not or holds less, a permission does not exist or does not fit the level, or the name is taken.
-    pub async fn create_role(&self, caller: &Caller, wanted: NewRole, origin: Origin) -> Result<Role, ManagementError> {
+    pub async fn create_role(&self, caller: &Caller, wanted: NewRole, origin: Origin) -> Result<Uncommitted<Role>, ManagementError> {
         let (mut tx, caller) = self.begin_access(caller, &Permission::ROLES_MANAGE, Place::Organization, &[]).await?;
         let organization = caller.organization().id;
         let NewRole { name, description, level, permissions } = wanted;
         self.check_permissions(&mut tx, organization, level, &permissions).await?;
         require_all(&caller, &permissions)?;
+        let claim = self.claim(&mut tx, &caller).await?;
         free(&name)?;
         let now = self.sources.now();
         let id = RoleId::generate(now, self.sources.random());
@@ -56,8 +58,7 @@ impl Management {
         let role = Role { id, organization_id: Some(organization), name, description, level, grant, created_at: Some(now) };
         tx.insert_role(organization, &role, now).await.map_err(|error| name_taken(error, &role.name))?;
         let details = json!({ "name": role.name, "description": role.description, "level": role.level, "permissions": role.grant.named });
-        self.finish(tx, &caller, Action::RoleCreate, Target::from(&role), origin, details).await?;
-        Ok(role)
+        self.finish_making(tx, claim, &caller, Action::RoleCreate, Target::from(&role), origin, details, role).await
     }
 
     /// Lists the roles that can be given in the caller's organization, the built-in ones first.

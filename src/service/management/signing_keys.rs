@@ -6,6 +6,7 @@ use crate::domain::audit::Origin;
 use crate::domain::name::Invalid;
 use crate::domain::permission::Permission;
 use crate::domain::signing::SigningAlgorithm;
+use crate::service::idempotency::Uncommitted;
 use crate::service::{Caller, KeyInfo, Rotated, RotatedBy, Signing};
 
 impl Management {
@@ -29,7 +30,7 @@ impl Management {
         algorithm: SigningAlgorithm,
         at_once: bool,
         origin: Origin,
-    ) -> Result<Rotated, ManagementError> {
+    ) -> Result<Uncommitted<Rotated>, ManagementError> {
         require(caller, &Permission::SIGNING_KEYS_MANAGE, Place::Platform)?;
         let in_use = signing.keys().await?.algorithms();
         if !in_use.contains(&algorithm) {
@@ -38,10 +39,10 @@ impl Management {
         }
         let made = signing.prepare(algorithm).await?;
         let (mut tx, caller) = self.begin(caller, &Permission::SIGNING_KEYS_MANAGE, Place::Platform, &[]).await?;
+        let claim = self.claim(&mut tx, &caller).await?;
         let by = RotatedBy { actor: caller.actor(), organization: Some(caller.organization().id), origin };
         let rotated = signing.rotate_in(&mut tx, made, signing.turn(at_once), &by).await?;
-        tx.commit().await?;
-        rotated.tell();
-        Ok(rotated)
+        let done = rotated.clone();
+        Ok(Uncommitted::new(tx, claim, rotated).afterwards(move || done.tell()))
     }
 }

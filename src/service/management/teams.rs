@@ -12,6 +12,7 @@ use crate::domain::id::{OrganizationId, Reference, TeamId};
 use crate::domain::name::Name;
 use crate::domain::permission::Permission;
 use crate::service::Caller;
+use crate::service::idempotency::Uncommitted;
 use crate::store::{Holder, Member, TeamMember, Tx};
 
 /// How many members of a deleted team are named in the record of it.
@@ -40,16 +41,16 @@ impl Management {
     ///
     /// # Errors
     /// Where the caller may not, or the name is taken.
-    pub async fn create_team(&self, caller: &Caller, wanted: NewTeam, origin: Origin) -> Result<Team, ManagementError> {
+    pub async fn create_team(&self, caller: &Caller, wanted: NewTeam, origin: Origin) -> Result<Uncommitted<Team>, ManagementError> {
         let (mut tx, caller) = self.begin_access(caller, &Permission::TEAMS_MANAGE, Place::Organization, &[]).await?;
+        let claim = self.claim(&mut tx, &caller).await?;
         let now = self.sources.now();
         let NewTeam { name, description } = wanted;
         let team =
             Team { id: TeamId::generate(now, self.sources.random()), organization_id: caller.organization().id, name, description, created_at: now };
         tx.insert_team(&team).await.map_err(|error| name_taken(error, &team.name))?;
         let details = json!({ "name": team.name, "description": team.description });
-        self.finish(tx, &caller, Action::TeamCreate, Target::from(&team), origin, details).await?;
-        Ok(team)
+        self.finish_making(tx, claim, &caller, Action::TeamCreate, Target::from(&team), origin, details, team).await
     }
 
     /// Lists the teams of the caller's organization, with `member` only those that they are in.
@@ -141,7 +142,7 @@ impl Management {
         team: &Reference,
         member: &HolderReference,
         origin: Origin,
-    ) -> Result<(Team, TeamMember), ManagementError> {
+    ) -> Result<Uncommitted<(Team, TeamMember)>, ManagementError> {
         require(caller, &Permission::TEAMS_MANAGE, Place::Organization)?;
         let organization = caller.organization().id;
         let found = self.find_holder(organization, member).await?;
@@ -150,12 +151,13 @@ impl Management {
         let found = find_again(&mut tx, organization, &found, member).await?;
         let team = find_in(&mut tx, organization, team).await?;
         require_cover(&mut tx, &caller, Holder::Team(team.id), &team.name).await?;
+        let claim = self.claim(&mut tx, &caller).await?;
         let now = self.sources.now();
         let already = format!("{} is a member of team {} already; the place", found.target.name, team.name);
         tx.insert_team_member(team.id, id, now).await.map_err(|error| taken(error, &already))?;
         let details = json!({ "member_kind": found.target.kind, "member_id": id.id(), "member": found.target.name });
-        self.finish(tx, &caller, Action::TeamAddMember, Target::from(&team), origin, details).await?;
-        Ok((team, TeamMember { member: id, name: found.target.name, created_at: now }))
+        let member = TeamMember { member: id, name: found.target.name, created_at: now };
+        self.finish_making(tx, claim, &caller, Action::TeamAddMember, Target::from(&team), origin, details, (team, member)).await
     }
 
     /// Lists the members of a team.

@@ -14,6 +14,7 @@ use crate::domain::id::{Reference, WorkspaceId};
 use crate::domain::name::{Audience, Invalid, Name, Slug, WorkspaceUrl};
 use crate::domain::permission::Permission;
 use crate::domain::signing::{PUBLISHED_BEFORE, RETIRED_AFTER, SigningAlgorithm};
+use crate::service::idempotency::Uncommitted;
 use crate::service::{Caller, RotatedBy, Signing};
 use crate::store::{StoreError, Tx, WorkspaceFilter};
 
@@ -68,15 +69,15 @@ impl Management {
         signing: &Signing,
         wanted: NewWorkspace,
         origin: Origin,
-    ) -> Result<Workspace, ManagementError> {
+    ) -> Result<Uncommitted<Workspace>, ManagementError> {
         require(caller, &Permission::WORKSPACES_MANAGE, Place::Organization)?;
         let algorithm = wanted.signing_algorithm;
         let key = signing.prepare_to_introduce(algorithm).await?;
         let (mut tx, caller) = self.begin_access(caller, &Permission::WORKSPACES_MANAGE, Place::Organization, &[]).await?;
+        let claim = self.claim(&mut tx, &caller).await?;
         signing.introduce_in(&mut tx, algorithm, key, &RotatedBy::system()).await?;
         let workspace = self.insert_workspace(&mut tx, caller.organization(), wanted, caller.actor(), origin).await?;
-        tx.commit().await?;
-        Ok(workspace)
+        Ok(Uncommitted::new(tx, claim, workspace))
     }
 
     /// Lists the workspaces of the caller's organization.
