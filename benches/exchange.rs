@@ -92,8 +92,8 @@ async fn run(engine: &str, url: &str) {
     if measures("connections") {
         println!("\n{engine}\n\n| connections | exchanges/s | p50 ms | p99 ms | bare handler/s | ratio |\n|---|---|---|---|---|---|");
         for connections in [1, 16, 64, 256] {
-            let measured = measure(&client, &base, &ceiling, std::slice::from_ref(&key), connections).await;
-            println!("| {connections} | {measured} |");
+            let row = measure(&client, &base, &ceiling, std::slice::from_ref(&key), connections).await;
+            println!("| {connections} | {row} |");
         }
     }
     if measures("keys") {
@@ -102,27 +102,27 @@ async fn run(engine: &str, url: &str) {
         for count in [1, 1_000, 20_000] {
             // Each is used once before, so that all are cached, and all have a use that waits to be written.
             use_each(&client, &base, &keys[..count]).await;
-            let measured = measure(&client, &base, &ceiling, &keys[..count], CONNECTIONS).await;
-            println!("| {count} | {measured} |");
+            let row = measure(&client, &base, &ceiling, &keys[..count], CONNECTIONS).await;
+            println!("| {count} | {row} |");
         }
         use_each(&client, &base, &keys).await;
-        let measured = measure(&client, &base, &ceiling, &keys[..1], CONNECTIONS).await;
-        println!("| 1, after 20,000 | {measured} |");
+        let row = measure(&client, &base, &ceiling, &keys[..1], CONNECTIONS).await;
+        println!("| 1, after 20,000 | {row} |");
     }
     drop(stop);
     running.await.unwrap().unwrap();
 }
 
 /// Exchanges a second with keys that take turns, and beside them the bare handler: the cells of a row.
-async fn measure(client: &reqwest::Client, base: &str, bare: &str, keys: &[RawApiKey], connections: usize) -> String {
+async fn measure(client: &reqwest::Client, base: &str, handler: &str, keys: &[RawApiKey], connections: usize) -> String {
     let (mut exchanges, mut most, mut ratios, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let url = format!("{base}/auth/login");
     let exchange = Requests::new(keys.iter().map(|key| client.post(&url).form(&[("password", key.expose())])));
-    let bare = Requests::new([client.post(bare).form(&[("password", keys[0].expose())])]);
+    let plain = Requests::new([client.post(handler).form(&[("password", keys[0].expose())])]);
     // In turns, so that what else happens on the machine meets both.
     for _ in 0..ROUNDS {
         let (rate, took) = load(connections, &exchange).await;
-        let (ceiling, _) = load(connections, &bare).await;
+        let (ceiling, _) = load(connections, &plain).await;
         exchanges.push(rate);
         most.push(ceiling);
         ratios.push(rate / ceiling);

@@ -238,7 +238,8 @@ async fn connection_is_kept_for_the_next_request_and_pipelined_requests_are_answ
     let app = start(Engine::Sqlite, &[], &[]).await;
     let form = format!("password={}", app.admin_key());
     let length = form.len();
-    let chunks: String = form.as_bytes().chunks(3).map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap())).collect();
+    let chunks: Vec<String> = form.as_bytes().chunks(3).map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap())).collect();
+    let chunks = chunks.concat();
     let exchange = "POST /auth/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\n";
     let requests = [
         "GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(),

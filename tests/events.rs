@@ -227,7 +227,7 @@ async fn use_routes(w: &mut World) {
         &v1("service_accounts"),
         json!({ "name": "ci", "default_key": true, "workspace": "default", "permissions": ["pipelines.read"] }),
         &[
-            "service_account.create service_account/ci claims,description,labels,name",
+            "service_account.create service_account/ci claims,description,exchanges_per_minute,labels,name",
             "role.assign service_account/ci level,permissions,project,role,workspace",
             "api_key.create api_key/default expires_at,hint,name,service_account",
         ],
@@ -442,7 +442,7 @@ on_both_engines! {
         w.page(boss, "/workspaces/ml/delete", &[], &["workspace.delete workspace/ml audience,slug"]).await;
 
         w.page(boss, "/service-accounts/new", &[("name", "ci"), ("access", "none"), ("default_key", "yes"), ("expires", "never")], &[
-            "service_account.create service_account/ci claims,description,labels,name",
+            "service_account.create service_account/ci claims,description,exchanges_per_minute,labels,name",
             "api_key.create api_key/default expires_at,hint,name,service_account",
         ]).await;
         w.page(boss, "/service-accounts/ci/edit", &[("description", "builds")], &["service_account.update service_account/ci description"]).await;

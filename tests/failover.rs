@@ -156,7 +156,9 @@ async fn failover_to_a_standby_that_was_behind_is_told_and_nothing_stale_is_serv
     assert_eq!(admin.login(&lost).await.problem(), (401, "invalid_credentials".to_owned()));
     assert_eq!(admin.get(&format!("{ACCOUNTS}/lost")).await.status, 404);
     let log = String::from_utf8(server.stop().stderr).unwrap();
-    assert_eq!(log.matches("no PostgreSQL takes writes").count(), 1, "{log}");
+    // How long neither of them takes writes decides whether that is said; nothing is said with every request.
+    assert!(log.matches("no PostgreSQL takes writes").count() <= 1, "{log}");
+    assert!((1..=2).contains(&log.matches("connections to PostgreSQL failed").count()), "{log}");
 }
 
 /// The host of the primary loses its power: nobody closes the connections to it, and nothing answers.

@@ -171,10 +171,10 @@ on_both_engines! {
         let users = "/api/v1/users";
         for name in ["used", "replaced", "inactive"] {
             let body = json!({ "email": format!("{name}@example.com") });
-            let made = post(&admin, name, users, &body).await.expect(201);
+            let invited = post(&admin, name, users, &body).await.expect(201);
             match name {
                 "used" => {
-                    let accepted = json!({ "invitation": made["invitation"], "password": "correct horse battery" });
+                    let accepted = json!({ "invitation": invited["invitation"], "password": "correct horse battery" });
                     drop(app.anyone().post("/api/v1/invitations/accept", &accepted).await.expect(200));
                 }
                 "replaced" => drop(admin.call(&format!("{users}/{name}@example.com/invite")).await.expect(200)),

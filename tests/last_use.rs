@@ -114,7 +114,11 @@ on_both_engines! {
         let app = TestApp::start(engine).await;
         let (_, credentials) = keys(&app, 1_200).await;
         let usage = Usage::new(app.store.clone());
-        let note_all = |seconds| credentials.iter().for_each(|it| usage.note(it, &origin(), at(seconds)));
+        let note_all = |seconds| {
+            for it in &credentials {
+                usage.note(it, &origin(), at(seconds));
+            }
+        };
         note_all(0);
         note_all(1);
         assert_eq!(usage.flush(at(1), false).await.unwrap(), flushed(1_200, 3));
@@ -135,8 +139,12 @@ on_both_engines! {
         let app = TestApp::start(engine).await;
         let (_, credentials) = keys(&app, 3).await;
         let (one, two) = (Usage::new(app.store.clone()), Usage::new(app.store.clone()));
-        credentials.iter().for_each(|it| one.note(it, &origin(), at(10)));
-        credentials.iter().for_each(|it| two.note(it, &origin(), at(20)));
+        for it in &credentials {
+one.note(it, &origin(), at(10));
+}
+        for it in &credentials {
+two.note(it, &origin(), at(20));
+}
         two.flush(at(20), false).await.unwrap();
         one.flush(at(20), false).await.unwrap();
         for table in ["service_accounts", "api_keys", "api_key_values"] {
@@ -149,7 +157,9 @@ on_both_engines! {
         let (_, credentials) = keys(&app, 400).await;
         let nodes: Vec<Usage> = (0..4).map(|_| Usage::new(app.store.clone())).collect();
         for (number, node) in (0..).zip(&nodes) {
-            credentials.iter().for_each(|it| node.note(it, &origin(), at(number)));
+            for it in &credentials {
+node.note(it, &origin(), at(number));
+}
         }
         // What another is just writing is put off for a second.
         let flush = async |node: &Usage| {
@@ -170,7 +180,9 @@ on_both_engines! {
             let app = TestApp::start(engine).await;
             let (_, credentials) = keys(&app, 10).await;
             let usage = Usage::new(app.store.clone());
-            credentials.iter().for_each(|it| usage.note(it, &origin(), at(0)));
+            for it in &credentials {
+usage.note(it, &origin(), at(0));
+}
             let mut tx = app.store.begin().await.unwrap();
             tx.lock_service_account(credentials[4].organization.id, credentials[4].account.id).await.unwrap().unwrap();
             assert_eq!(usage.flush(at(0), true).await.unwrap(), flushed(9, 1), "nobody is waited for");
@@ -185,7 +197,9 @@ on_both_engines! {
         let app = TestApp::start(engine).await;
         let (_, credentials) = keys(&app, 2).await;
         let usage = Usage::new(app.store.clone());
-        credentials.iter().for_each(|it| usage.note(it, &origin(), at(0)));
+        for it in &credentials {
+usage.note(it, &origin(), at(0));
+}
         app.admin_client().delete("/api/v1/service_accounts/account-1").await;
         usage.flush(at(0), false).await.unwrap();
         assert_eq!((usage.waiting(), written(&app, "service_accounts").await), (0, vec![(at(0).as_seconds(), 1)]));

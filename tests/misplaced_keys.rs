@@ -81,10 +81,10 @@ fn canaries(known: &str) -> Vec<Canary> {
     texts.push(format!("{} {}", &broken[..40], &broken[40..]));
     let mut canaries: Vec<Canary> = texts.into_iter().map(Canary::new).collect();
     // In a longer text it is not at the beginning.
-    canaries[7].needle = key("hp_live_", 5)[11..35].to_owned();
-    canaries[8].needle = key("hp_live_", 6)[11..35].to_owned();
+    key("hp_live_", 5)[11..35].clone_into(&mut canaries[7].needle);
+    key("hp_live_", 6)[11..35].clone_into(&mut canaries[8].needle);
     // Tokens that do count begin as this one does.
-    canaries[6].needle = key("s_", 9)[2..26].to_owned();
+    key("s_", 9)[2..26].clone_into(&mut canaries[6].needle);
     canaries
 }
 
@@ -231,6 +231,7 @@ async fn everything(url: &str) -> String {
 }
 
 on_both_engines! {
+    #[expect(clippy::too_many_lines, reason = "one server is given everything, and searched once")]
     async fn a_credential_in_any_field_is_stored_logged_and_repeated_nowhere(engine: Engine) {
         let database = engine.database().await;
         let format = if engine == Engine::Sqlite { "pretty" } else { "json" };
@@ -388,7 +389,9 @@ on_both_engines! {
                 if action == "/sign-out" {
                     continue;
                 }
-                for (name, canary) in fields.keys().flat_map(|name| canaries.iter().map(move |canary| (name, canary))) {
+                // A form that only asks whether it is meant would do it, and has nothing to say but its key for repeats.
+                let only_asks = fields.keys().all(|name| name == "idempotency_key");
+                for (name, canary) in fields.keys().filter(|_| !only_asks).flat_map(|name| canaries.iter().map(move |canary| (name, canary))) {
                     let mut sent = fields.clone();
                     // With a password that is not taken, the page of an invitation shows the code again, on purpose.
                     sent.entry("password".to_owned()).and_modify(|password| "twelve purple monkeys dishwasher".clone_into(password));

@@ -240,7 +240,7 @@ impl Application {
                     () = self.follower.run() => false,
                     () = async {
                         drop(self.upkeep.flush(true).await);
-                        std::future::pending().await
+                        std::future::pending::<()>().await;
                     } => false,
                 };
                 if given_up {

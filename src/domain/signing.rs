@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(rotation.next(START, START.plus(365 * DAY)), Some(START.plus(366 * DAY)));
         assert_eq!(Rotation { every: None, publish_ahead: DAY }.next(START, START.plus(365 * DAY)), None);
         // Never for less time than anybody may keep the keys.
-        let short = Rotation { every: Some(DAY), publish_ahead: Duration::from_secs(60) };
+        let short = Rotation { every: Some(DAY), publish_ahead: Duration::from_mins(1) };
         assert_eq!(short.next(START, START.plus(2 * DAY)), Some(START.plus(2 * DAY).plus(PUBLISHED_BEFORE)));
         assert!(PUBLISHED_BEFORE > KEPT_FOR);
     }

@@ -472,8 +472,8 @@ pub(super) async fn jump_numbers(tx: &mut Tx, number: i64) -> Result<(), StoreEr
 /// Gives every value of every API key a new grant, at random.
 pub(super) async fn replace_all_grants(tx: &mut Tx) -> Result<(), StoreError> {
     match &mut tx.engine {
-        Engine::Sqlite(tx) => drop(sqlx::query("UPDATE api_key_values SET grant_id = randomblob(16)").execute(&mut **tx).await?),
-        Engine::Postgres(tx) => drop(sqlx::query("UPDATE api_key_values SET grant_id = gen_random_uuid()").execute(&mut **tx).await?),
+        Engine::Sqlite(tx) => sqlx::query("UPDATE api_key_values SET grant_id = randomblob(16)").execute(&mut **tx).await.map(drop)?,
+        Engine::Postgres(tx) => sqlx::query("UPDATE api_key_values SET grant_id = gen_random_uuid()").execute(&mut **tx).await.map(drop)?,
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Epochs: the life of a database between restores, and the marks that tell when one is needed. See `docs/adr/0011-a-restored-database-begins-an-epoch.md`.
+//! Epochs: the life of a database between restores, and the marks that tell when one is needed. See `docs/adr/0013-a-restored-database-begins-an-epoch.md`.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

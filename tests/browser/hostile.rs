@@ -7,8 +7,10 @@ use crate::support::Browser;
 /// Ends whatever it may stand in, and begins a script.
 const SCRIPT: &str = r#"'"><svg onload=xss=1></title></textarea><script>xss=1</script>"#;
 
-/// What is written into, or goes with what is written.
-const FIELDS: &str = "input:not([type=checkbox], [type=radio]), textarea";
+/// What is written into.
+const VISIBLE: &str = "input:not([type=checkbox], [type=radio], [type=hidden]), textarea";
+/// What is written into, or goes with what is written. A form whose key for repeats is none is refused before anything else is looked at.
+const FIELDS: &str = "input:not([type=checkbox], [type=radio], [name=idempotency_key]), textarea";
 
 /// No text has become a part of the page.
 async fn harmless(browser: &Browser, path: &str) {
@@ -43,7 +45,7 @@ async fn what_is_entered_is_shown_as_text() {
     let browser = signed_in(&app).await;
     let forms = std::cell::RefCell::new(Vec::new());
     // A form that only asks whether it is meant has no field, and would end what the others are about.
-    let find = format!("[...document.forms].flatMap((form, number) => form.querySelector('{FIELDS}') ? [number] : [])");
+    let find = format!("[...document.forms].flatMap((form, number) => form.querySelector('{VISIBLE}') ? [number] : [])");
     crawl(&browser, &examples, async |path: &str| {
         let numbers: Vec<u64> = serde_json::from_value(browser.ask(&find).await).unwrap();
         forms.borrow_mut().extend(numbers.into_iter().map(|number| (path.to_owned(), number)));

@@ -166,15 +166,14 @@ pub(crate) async fn export(call: Call) -> Result<HttpResponse, ApiError> {
     let lines = stream::try_unfold((Some(first), rest), move |(read, mut rest)| {
         let (state, caller) = (state.clone(), caller.clone());
         async move {
-            let batch = match read {
-                Some(first) => first,
-                None => {
-                    // The caller may take all day, and what they called with may have ended since.
-                    state.audit_log.require_read(&state.authenticator.authenticate_again(&caller).await?)?;
-                    let (batch, next) = state.audit_log.export(rest).await?;
-                    rest = next;
-                    batch
-                }
+            let batch = if let Some(first) = read {
+                first
+            } else {
+                // The caller may take all day, and what they called with may have ended since.
+                state.audit_log.require_read(&state.authenticator.authenticate_again(&caller).await?)?;
+                let (batch, next) = state.audit_log.export(rest).await?;
+                rest = next;
+                batch
             };
             if batch.is_empty() {
                 return Ok(None);

@@ -34,7 +34,7 @@ use crate::domain::secret_filter::holds_secret;
 use crate::domain::signing::SigningAlgorithm;
 use crate::domain::status::StatusIndex;
 use crate::domain::time::Timestamp;
-use crate::keys::{self, KeyError};
+use crate::keys::{self, KeyError, KeySet, SigningKey};
 use crate::store::{Holder, NewSession, StoreError, StoredPassword};
 
 use exchange_limit::Beyond;
@@ -241,9 +241,11 @@ impl Login {
         };
         // Read here and not before: comparing a password can take a while.
         let now = self.context.sources.now();
-        if let Err((error, details)) = self.count_exchange(&subject, now) {
+        if let Err(Beyond { most, wait, unrecorded }) = self.count_exchange(&subject, now) {
+            let error = LoginError::TooManyExchanges(most, wait);
             // A flood of refusals is not to fill the trail either.
-            if details.is_some() {
+            if let Some(count) = unrecorded {
+                let details = Some(json!({ "exchanges_per_minute": most, "refused_since_the_last_record": count }));
                 self.record_refusal(Some(subject.organization()), subject.actor(), &error, &receiver, origin, now, details).await?;
             }
             return Err(error);
@@ -267,14 +269,11 @@ impl Login {
         &self.exchanges
     }
 
-    /// Counts an exchange of a service account. With the refusal comes what is to be recorded of it, if anything is.
-    fn count_exchange(&self, subject: &Subject, now: Timestamp) -> Result<(), (LoginError, Option<Value>)> {
+    /// Counts an exchange of a service account.
+    fn count_exchange(&self, subject: &Subject, now: Timestamp) -> Result<(), Beyond> {
         let Subject::Key(known) = subject else { return Ok(()) };
         let works = known.credential.check(self.context.sources.latest()).is_ok();
-        self.exchanges.count(&known.credential.account, works, now).map_err(|Beyond { most, wait, unrecorded }| {
-            let details = unrecorded.map(|count| json!({ "exchanges_per_minute": most, "refused_since_the_last_record": count }));
-            (LoginError::TooManyExchanges(most, wait), details)
-        })
+        self.exchanges.count(&known.credential.account, works, now)
     }
 
     /// Whether the refusal of a stranger is to be recorded.
@@ -335,11 +334,7 @@ impl Login {
             None => (SigningAlgorithm::Es256, None, OWN_LIFETIME_SECONDS, self.context.issuer.clone()),
         };
         let keys = self.context.signing.with_key_for(algorithm).await?;
-        let key = keys.current(algorithm, now).or_else(|| keys.current(previous?, now));
-        let key = key.ok_or_else(|| match keys.awaited(algorithm, now) {
-            Some(at) => LoginError::NotYetPublished(algorithm, at.since(now)),
-            None => KeyError::Crypto(algorithm).into(),
-        })?;
+        let key = published_key(&keys, algorithm, previous, now)?;
         // A token for Hourpass that was not narrowed stands for its holder, whatever it says, so that it need not say everything.
         let unsaid = permitted.workspace.is_none() && !permitted.held.narrowed && permitted.held.parts.len() > MOST_PARTS;
         let parts = if unsaid { &[][..] } else { &permitted.held.parts };
@@ -500,6 +495,15 @@ impl Login {
         let event = Event { id, organization_id, occurred_at: now, actor, action, target, outcome, origin, token_expires_at: None, details };
         self.recorder.record(event).await
     }
+}
+
+/// The key that signs for `algorithm`. Until its first key is published for long enough, a workspace that changed its algorithm signs with the `previous` one.
+fn published_key(keys: &KeySet, algorithm: SigningAlgorithm, previous: Option<SigningAlgorithm>, now: Timestamp) -> Result<&SigningKey, LoginError> {
+    let key = keys.current(algorithm, now).or_else(|| keys.current(previous?, now));
+    key.ok_or_else(|| match keys.awaited(algorithm, now) {
+        Some(at) => LoginError::NotYetPublished(algorithm, at.since(now)),
+        None => KeyError::Crypto(algorithm).into(),
+    })
 }
 
 /// What the audit trail says of an issued token.

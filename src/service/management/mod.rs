@@ -165,7 +165,6 @@ impl ManagementError {
             Self::BuiltIn(_) => "built_in",
             Self::OutOfRange(..) | Self::Password(PasswordError::Common) => "validation_failed",
             Self::UnknownKey => "invalid_credentials",
-            Self::Repeated(_) => "internal_error",
             Self::KeyReused => "idempotency_key_reused",
             Self::InProgress => "idempotency_in_progress",
             Self::Outdated => "idempotency_outdated",
@@ -175,7 +174,7 @@ impl ManagementError {
             Self::Password(PasswordError::Busy) => "too_many_requests",
             Self::Caller(error) => error.code(),
             Self::Store(error) | Self::Signing(SigningError::Store(error)) => error.code(),
-            Self::Signing(_) | Self::Password(PasswordError::Broken(_)) => "internal_error",
+            Self::Repeated(_) | Self::Signing(_) | Self::Password(PasswordError::Broken(_)) => "internal_error",
         }
     }
 }
