@@ -1,6 +1,6 @@
 //! What is left of the exchange rate, and of the memory, while others do their worst: thousands of readers that read nothing, and sign-ins of people who do not exist.
 //!
-//! The server is a process of its own, with SQLite. It talks to 127.0.0.1 alone, for about two minutes, and ends by itself.
+//! The server is a process of its own, with SQLite. It talks to 127.0.0.1 alone, for about two minutes, and then exits.
 //!
 //! ```sh
 //! cargo bench --bench floods
@@ -153,7 +153,7 @@ async fn slow_readers() {
     }
     let disturbed = server.exchanges().await;
     let during = server.memory();
-    // Whoever is closed finds that out by writing.
+    // A client learns that its connection was closed when it writes.
     let started = Instant::now();
     let alive = loop {
         let alive = readers
